@@ -12,8 +12,9 @@
  * run it directly.  Parsing takes time and memory linear in the length of the text, no recursion,
  * and never more memory than the arena's limit.
  *
- * Ownership: every pointer in the tree is into the arena given to ddl_parse(), none is into the
- * text.  The tree lives until ddl_arena_reset() or ddl_arena_destroy().
+ * Ownership: every pointer in the tree is into the arena given to ddl_parse() (or to a static
+ * string), none is into the text.  The tree lives until the arena is reset or destroyed.  Give the
+ * arena a limit; DDL_ARENA_LIMIT is enough for any statement that comes from a server.
  *
  * Strings: bytes with a length, in the encoding of the text (UTF-8 in every known stream, but it is
  * not checked here), unquoted and unescaped.  They may contain zero bytes, and names may be longer
@@ -33,6 +34,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "decode/arena.h"
+
+#define DDL_ARENA_LIMIT ((size_t) 256 << 20)
+
 /* Limits, each an error of code DDL_ERROR_LIMIT when passed. */
 #define DDL_MAX_TEXT ((size_t) 16 << 20)	/* bytes of statement text */
 #define DDL_MAX_DEPTH 1024					/* nested parentheses */
@@ -49,36 +54,6 @@ typedef struct DdlString
 	const char *data; /* NULL: not given */
 	size_t len;
 } DdlString;
-
-/* ----------------------------------------------------------------
- *		Arena
- * ----------------------------------------------------------------
- */
-
-typedef struct DdlArena DdlArena;
-
-/*
- * Where an arena gets its blocks.  alloc returns NULL when it has none (the parse then fails with
- * DDL_ERROR_MEMORY); it must not longjmp.  Inside PostgreSQL: MemoryContextAllocExtended with
- * MCXT_ALLOC_NO_OOM, and pfree; then nothing leaks when the caller's memory context is deleted.
- */
-typedef struct DdlAllocator
-{
-	void *(*alloc)(void *context, size_t size);
-	void (*release)(void *context, void *block);
-	void *context;
-} DdlAllocator;
-
-/*
- * allocator NULL: malloc and free.  limit 0: 256 MiB.  Returns NULL when there is no memory.
- * The limit bounds all blocks together.
- */
-extern DdlArena *ddl_arena_create(const DdlAllocator *allocator, size_t limit);
-extern void ddl_arena_reset(DdlArena *arena);
-extern void ddl_arena_destroy(DdlArena *arena);
-
-/* Zeroed and aligned for any type; NULL when the arena or its limit is exhausted. */
-extern void *ddl_arena_alloc(DdlArena *arena, size_t size);
 
 /* ----------------------------------------------------------------
  *		Errors
@@ -522,7 +497,7 @@ typedef struct DdlStatement
  * anything else after the statement is an error.  Returns the tree, or NULL with *error filled.
  * error->code is DDL_OK after success.  text need not end in a zero byte.
  */
-extern DdlStatement *ddl_parse(const char *text, size_t len, DdlDialect dialect, DdlArena *arena,
+extern DdlStatement *ddl_parse(const char *text, size_t len, DdlDialect dialect, Arena *arena,
 							   DdlError *error);
 
 /*

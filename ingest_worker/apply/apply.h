@@ -83,7 +83,7 @@ typedef enum ApplyPhase
  */
 typedef struct ApplyConfig
 {
-	int64		feed_id;		/* magic.feed's key */
+	int32		feed_id;		/* magic.feed's key */
 	const char *feed_name;		/* for messages */
 	Oid			owner;			/* role that created the feed: owner of its tables */
 	const char *engine;			/* 'magic' */
@@ -113,6 +113,7 @@ typedef struct ApplyRecordEnd
 	const char *topic;			/* for files: the directory */
 	int32		partition;
 	const char *position;		/* the source's text for "resume after this record" */
+	const char *last_position;	/* where this record itself stood; NULL = unknown */
 	int64		commit_ts;		/* of the record: the cut that may be made after it */
 	int64		timestamp_ms;	/* of the record, 0 = unknown */
 	uint32		crc;			/* CRC-32C of its value, 0 = unknown */
@@ -121,10 +122,11 @@ typedef struct ApplyRecordEnd
 /* The stored position of one partition. */
 typedef struct ApplyPosition
 {
-	char	   *position;
-	int64		commit_ts;
-	int64		record_ts;
-	uint32		record_crc;
+	char	   *position;		/* next byte to read; NULL = from the start */
+	int64		applied_ts;
+	char	   *last_position;	/* the last applied record; NULL = none yet */
+	uint32		last_crc;
+	int64		last_ts;
 } ApplyPosition;
 
 /* Counters since apply_open; for the feed's view. */

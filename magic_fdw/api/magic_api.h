@@ -163,17 +163,19 @@ typedef struct MagicWriteResult
 /* ---------------------------------------------------------------- positions */
 
 /*
- * Where the source stands, kept with the data. One position for each (feed, topic, partition).
+ * Where the source stands, kept with the data. One position for each (feed, topic, partition); in
+ * process it is a row of magic.feed_position.
  */
 typedef struct MagicPosition
 {
-	int64		feed_id;
+	int32		feed_id;
 	const char *topic;			/* for files: the directory */
 	int32		partition;
-	const char *position;		/* the source's own text: an offset, or file and byte */
-	int64		commit_ts;		/* the cut: everything at or below it is in the tables */
-	int64		record_ts;		/* of the last applied record */
-	uint32		record_crc;		/* CRC-32C of the last applied record's value */
+	const char *position;		/* the source's own text: next offset, or file and byte */
+	int64		applied_ts;		/* the cut: everything at or below it is in the tables */
+	const char *last_position;	/* of the last applied record; NULL = none */
+	uint32		last_crc;		/* CRC-32C of its value */
+	int64		last_ts;		/* its commit TS */
 } MagicPosition;
 
 /* ---------------------------------------------------------------- scans */
@@ -212,14 +214,14 @@ typedef struct MagicEngine
 	 * Start writing. The in-process engine is called inside the caller's transaction. `feed_id`
 	 * fences a second writer: a feed that another session applies raises 55006.
 	 */
-	void		(*begin) (MagicConnection *conn, int64 feed_id);
+	void		(*begin) (MagicConnection *conn, int32 feed_id);
 	void		(*commit) (MagicConnection *conn, const MagicPosition *positions, int npositions);
 	void		(*abort) (MagicConnection *conn);
 
 	/*
 	 * The stored position, in the current memory context; false = none yet.
 	 */
-	bool		(*position) (MagicConnection *conn, int64 feed_id, const char *topic,
+	bool		(*position) (MagicConnection *conn, int32 feed_id, const char *topic,
 							 int32 partition, MagicPosition *result);
 
 	/*

@@ -28,11 +28,12 @@
 #define PACK_MAX_ROWS 131072
 
 /*
- * Payload of one page (8,192 bytes without the page header).  The writer pads between blocks so that a
+ * Payload of one page: 8,192 bytes without the page header and the engine's 8-byte page tag, so that a
+ * page's payload begins at a multiple of 32 bytes.  The writer pads between blocks so that a
  * block that fits into a page seldom crosses a border, counting from the start of the pack: a pack on
  * pages starts at the start of a page's payload.
  */
-#define PACK_PAGE_PAYLOAD 8168
+#define PACK_PAGE_PAYLOAD 8160
 
 /* Words of a bitmap over one block. */
 #define PACK_BITMAP_WORDS (PACK_VECTOR / 64)

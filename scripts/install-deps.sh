@@ -4,7 +4,7 @@
 set -euo pipefail
 
 packages=(
-	build-essential bison flex pkg-config clang llvm				# compilers, sanitizers, libFuzzer
+	build-essential bison flex pkg-config clang libclang-rt-14-dev llvm			# compilers, sanitizers, libFuzzer
 	postgresql-15 postgresql-client-15 postgresql-server-dev-15 postgresql-15-cron
 	librdkafka-dev liblz4-dev libzstd-dev zstd kafkacat
 	openjdk-17-jre-headless maven									# Kafka, Spark

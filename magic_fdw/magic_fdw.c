@@ -10,6 +10,8 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 
+#include "api/magic_api.h"
+
 PG_MODULE_MAGIC;
 
 PGDLLEXPORT void _PG_init(void);
@@ -23,4 +25,6 @@ _PG_init(void)
 				 errmsg("magic_fdw must be loaded via shared_preload_libraries"),
 				 errhint("Add this line to postgresql.conf and restart the server: "
 						 "shared_preload_libraries = 'magic_fdw'")));
+
+	api_init();
 }

@@ -64,6 +64,7 @@ typedef struct MagicColumnDef
 	Oid			type;
 	int32		typmod;			/* -1 = none */
 	bool		not_null;
+	int16		attno;			/* set by describe(); not read otherwise */
 
 	/*
 	 * For a column that is added to a table with rows: the value that they get, in the type's

@@ -37,8 +37,9 @@
  * flen, decimal			Drainer from v5.4		no: has_length is false
  * DDL: table name			yes						no: it must come from the text
  * DDL: database			name in the message		from the leading "use `db`;", which
- *													is cut off; CREATE and DROP DATABASE
- *													have none
+ *													is cut off; CREATE DATABASE has none
+ * order of rows			by table				by table; rows of several descriptions
+ *													of one table may alternate
  *
  * Match columns by name, never by position or count; never match rows by
  * generated columns.
@@ -79,9 +80,11 @@ typedef struct EventSlice
  *	ENUM						UINT64		index from 1, 0 = the error value ''
  *	SET							UINT64		bitmap
  *	JSON						TEXT
- *	VECTOR, OTHER				TEXT		as the source formats it
+ *	VECTOR						TEXT		as the source formats it
+ *	OTHER						any			the kind that the record has, unchanged
  *
- * (A BIT of more than 8 bytes, which MySQL does not have, is an error.)
+ * A BIT of more than 8 bytes, which MySQL does not have, is an error; so is a value that is not of
+ * its column's type.
  */
 typedef enum EventType
 {
@@ -122,7 +125,7 @@ typedef enum EventValueKind
 	EVENT_VALUE_UINT64,
 	EVENT_VALUE_DOUBLE,
 	EVENT_VALUE_BYTES, /* data, len */
-	EVENT_VALUE_TEXT   /* data, len; not terminated by zero, may hold zero bytes and invalid UTF-8 */
+	EVENT_VALUE_TEXT /* data, len; not terminated by zero, may hold zero bytes and invalid UTF-8 */
 } EventValueKind;
 
 /* One value; 16 bytes.  data is a view into the record. */
@@ -146,8 +149,9 @@ typedef struct EventColumn
 	EventType type;
 	bool is_primary_key;   /* part of the primary key; false where has_key_info is false */
 	bool is_hidden;		   /* a column behind an expression index (_V$_...): to be dropped */
-	bool is_unsigned_seen; /* integer column with an unsigned value in these rows: the column is
-							* UNSIGNED.  False says nothing when all values are NULL */
+	bool is_unsigned_seen; /* integer column with an unsigned value in the rows of this description
+							* (files: in this row or an earlier one): the column is UNSIGNED.
+							* False says nothing when all values are NULL */
 	bool is_signed_seen;   /* the same for a signed value */
 	bool has_length;	   /* flen and decimal are in the record */
 	int32_t flen;		   /* display length, -1 = not given */
@@ -164,10 +168,13 @@ typedef struct EventKey
 } EventKey;
 
 /*
- * The description of the rows that follow.  All rows of one description are delivered one after the
- * other.  Valid until the callback for the last row of it has returned; a changed serial says that
- * the content is new, an equal serial (of one decoder) that nothing changed, so what was looked up
- * for it still holds.
+ * The description of a row.  Valid until the callback returns.  Of one decoder, an equal serial says
+ * that nothing changed, so what was looked up for it (by serial, not by address) still holds; a
+ * serial is never used again for other content.  Serials begin at 1.
+ *
+ * Kafka: all rows of one description are delivered one after the other.  Files: each row brings its
+ * own description; equal ones near each other get one serial, so a transaction that updates and
+ * deletes by turns has two serials that alternate.
  */
 typedef struct EventTable
 {
@@ -218,7 +225,7 @@ typedef struct Event
 	/* EVENT_DDL */
 	bool has_database;		 /* the protocol tells the session's or the object's database */
 	bool has_table_name;	 /* the protocol tells the table; false in files */
-	EventSlice ddl_database; /* with the new name after a rename; valid during the callback only */
+	EventSlice ddl_database; /* with the new name after a rename; copy it in the callback */
 	EventSlice ddl_table;	 /* empty for DDL of a database; with the new name after a rename */
 	EventSlice ddl_text;	 /* the statement, with no or one trailing ';' */
 } Event;
@@ -227,7 +234,8 @@ typedef struct Event
 typedef enum EventAction
 {
 	EVENT_CONTINUE = 0,
-	EVENT_SKIP_TABLE, /* deliver no more rows of this event's EventTable; for rows only */
+	EVENT_SKIP_TABLE, /* deliver no more rows of this event's table as long as no other table's row
+					   * comes between; for rows only */
 	EVENT_STOP		  /* deliver nothing more: decoder_decode returns DECODE_STOPPED */
 } EventAction;
 
@@ -247,14 +255,14 @@ typedef enum DecoderFormat
 typedef enum DecodeErrorCode
 {
 	DECODE_ERROR_NONE = 0,
-	DECODE_ERROR_TRUNCATED,	 /* the record ends inside a field, or a length points beyond its end */
-	DECODE_ERROR_WIRE,		 /* not protobuf: field number 0, group or unknown wire type, overlong
+	DECODE_ERROR_TRUNCATED, /* the record ends inside a field, or a length points beyond its end */
+	DECODE_ERROR_WIRE,		/* not protobuf: field number 0, group or unknown wire type, overlong
 							  * varint, a known field with another wire type */
-	DECODE_ERROR_MISSING,	 /* a field that every record has is not there: wrong topic or protocol */
-	DECODE_ERROR_VALUE,		 /* a value out of range: unknown type of record or mutation, commit TS
+	DECODE_ERROR_MISSING, /* a field that every record has is not there: wrong topic or protocol */
+	DECODE_ERROR_VALUE,	  /* a value out of range: unknown type of record or mutation, commit TS
 							  * 0, number of values differs from the number of columns, bad datum */
-	DECODE_ERROR_UNSUPPORTED,/* well-formed, but nothing that Drainer sends */
-	DECODE_ERROR_MEMORY		 /* out of memory, or a record over 4 GiB */
+	DECODE_ERROR_UNSUPPORTED, /* well-formed, but nothing that Drainer sends */
+	DECODE_ERROR_MEMORY		  /* out of memory, or a record over 4 GiB */
 } DecodeErrorCode;
 
 /*
@@ -274,7 +282,8 @@ typedef enum DecodeResult
 {
 	DECODE_OK,
 	DECODE_STOPPED, /* the callback returned EVENT_STOP */
-	DECODE_FAILED	/* *error is filled; no event was delivered */
+	DECODE_FAILED	/* *error is filled; no event was delivered (after DECODE_ERROR_MEMORY some may
+					 * have been: abandon the transaction) */
 } DecodeResult;
 
 /* What decoder_peek and decoder_validate find. */

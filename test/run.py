@@ -23,6 +23,7 @@ import tempfile
 import threading
 import time
 
+ACCESS_METHODS = ['heap']    # what the engine's tests run on; heap is the oracle
 SUITES = ['regress', 'isolation', 'unit', 'e2e', 'tap', 'fuzz']
 CLANG_FLAGS = ['-g', '-O1', '-fno-omit-frame-pointer', '-D_GNU_SOURCE', '-std=gnu11',
                '-fno-sanitize-recover=undefined']
@@ -251,18 +252,37 @@ class Runner:
             if match:
                 result.add('%s/%s' % (suite, match[2]), match[1] == 'ok', int(match[3]) / 1000)
 
+    def engine(self, suite, am, tests):
+        """Run tests of the engine by engine.sh, on tables of one access method."""
+        result = Result()
+        name = '%s_%s' % (suite, am)
+        out = os.path.join(self.out, name)
+        os.makedirs(out)
+        log = os.path.join(out, 'output')
+        status = self.run(['bash', os.path.join(self.test, 'engine.sh'), '-a', am, '-o', out, suite] + tests,
+                          log, cwd=out, env=self.environment(out))
+        self.parse_regress(name, log, result)
+        if status != 0 and result.failed == 0:
+            result.add(name + ' (engine.sh itself)', False, 0)
+        if result.failed:
+            result.report += tail(log, 20) + tail(os.path.join(out, suite, 'regression.diffs'), 200)
+        return result
+
     def jobs_regress(self):
         tests = [os.path.splitext(os.path.basename(f))[0] for f in self.names('sql/*.sql')]
         self.expect('', tests)
+        engine = [name for name in tests if name.startswith('engine_')]
+        tests = [name for name in tests if name not in engine]
         if tests:
             yield lambda: self.pg_regress('regress', 'test/regress/pg_regress', self.src, tests)
+        for am in ACCESS_METHODS if engine else []:
+            yield lambda am=am: self.engine('regress', am, engine)
 
     def jobs_isolation(self):
         tests = [os.path.splitext(os.path.basename(f))[0] for f in self.names('test/isolation/specs/*.spec')]
         self.expect('test/isolation', tests)
-        if tests:
-            yield lambda: self.pg_regress('isolation', 'test/isolation/pg_isolation_regress',
-                                          os.path.join(self.test, 'isolation'), tests)
+        for am in ACCESS_METHODS if tests else []:
+            yield lambda am=am: self.engine('isolation', am, tests)
 
     # -- TAP, shell -----------------------------------------------------------------------------
 

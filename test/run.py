@@ -23,7 +23,6 @@ import tempfile
 import threading
 import time
 
-ACCESS_METHODS = ['heap']    # what the engine's tests run on; heap is the oracle
 SUITES = ['regress', 'isolation', 'unit', 'e2e', 'tap', 'fuzz']
 CLANG_FLAGS = ['-g', '-O1', '-fno-omit-frame-pointer', '-D_GNU_SOURCE', '-std=gnu11',
                '-fno-sanitize-recover=undefined']
@@ -193,14 +192,25 @@ class Runner:
             f.write("shared_preload_libraries = 'magic_fdw'\n"
                     "magic.file_source_dirs = '%s'\n"
                     "unix_socket_directories = '%s'\nlisten_addresses = ''\nport = %d\n"
-                    "fsync = off\nmax_worker_processes = 32\nmax_prepared_transactions = 20\n"
+                    "fsync = off\nautovacuum = off\nmax_worker_processes = 32\nmax_prepared_transactions = 20\n"
                     "log_line_prefix = '%%m [%%p] %%q%%a '\nlog_statement = all\n"
                     % (os.path.join(self.test, 'fixtures'), sockets, port))
         if self.run(['pg_ctl', '-w', '-D', data, '-l', log, 'start'], setup, env=env) != 0:
             raise RuntimeError('the server did not start\n' + tail(log))
         return data, sockets, port
 
-    def pg_regress(self, suite, program, inputdir, tests):
+    def prepare_database(self, suite, env, log):
+        """A database with the extension and the helpers of the engine's tests."""
+        name = suite.replace('-', '_') + '_magic'
+        psql = ['psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-U', 'postgres']
+        if self.run(psql + ['-d', 'postgres', '-c', 'DROP DATABASE IF EXISTS ' + name, '-c',
+                            'CREATE DATABASE %s TEMPLATE template0' % name], log, env=env) != 0 or \
+           self.run(psql + ['-d', name, '-c', 'CREATE EXTENSION magic_fdw', '-f',
+                            os.path.join(self.test, 'engine_setup.sql')], log, env=env) != 0:
+            raise RuntimeError('could not prepare the database\n' + tail(log))
+        return name
+
+    def pg_regress(self, suite, program, inputdir, tests, access_method=None):
         """Run a list of tests by pg_regress or pg_isolation_regress on a server of their own."""
         result = Result()
         out = os.path.join(self.out, suite)
@@ -208,17 +218,20 @@ class Runner:
         env = self.environment(out)
         data = None
         try:
-            command = [os.path.join(self.pgxs, program), '--inputdir=' + inputdir, '--outputdir=' + out,
-                       '--bindir=' + self.bindir, '--load-extension=magic_fdw',
-                       '--dbname=' + suite + '_magic', '--user=postgres']
             if self.options.running:
-                command += ['--host=' + os.environ.get('PGHOST', '/var/run/postgresql'),
-                            '--port=' + os.environ.get('PGPORT', '5432')]
+                env['PGHOST'] = os.environ.get('PGHOST', '/var/run/postgresql')
+                env['PGPORT'] = os.environ.get('PGPORT', '5432')
             else:
-                data, host, port = self.start_cluster(out, env)
-                command += ['--host=' + host, '--port=%d' % port]
+                data, env['PGHOST'], port = self.start_cluster(out, env)
+                env['PGPORT'] = str(port)
+            database = self.prepare_database(suite, env, os.path.join(out, 'setup.log'))
+            if access_method:
+                env['PGOPTIONS'] = '-c default_table_access_method=' + access_method
             log = os.path.join(out, 'output')
-            status = self.run(command + tests, log, cwd=out, env=env)
+            status = self.run([os.path.join(self.pgxs, program), '--use-existing', '--dbname=' + database,
+                               '--inputdir=' + inputdir, '--outputdir=' + out, '--bindir=' + self.bindir,
+                               '--user=postgres', '--host=' + env['PGHOST'], '--port=' + env['PGPORT']] +
+                              tests, log, cwd=out, env=env)
             self.parse_regress(suite, log, result)
             if status != 0 and result.failed == 0:
                 result.add(suite + ' (pg_regress itself)', False, 0)
@@ -231,7 +244,7 @@ class Runner:
             if data:
                 self.run(['pg_ctl', '-w', '-m', 'fast', '-D', data, 'stop'],
                          os.path.join(out, 'setup.log'), env=env)
-                shutil.rmtree(host, ignore_errors=True)
+                shutil.rmtree(env['PGHOST'], ignore_errors=True)
         return result
 
     def expect(self, directory, tests):
@@ -252,37 +265,29 @@ class Runner:
             if match:
                 result.add('%s/%s' % (suite, match[2]), match[1] == 'ok', int(match[3]) / 1000)
 
-    def engine(self, suite, am, tests):
-        """Run tests of the engine by engine.sh, on tables of one access method."""
-        result = Result()
-        name = '%s_%s' % (suite, am)
-        out = os.path.join(self.out, name)
-        os.makedirs(out)
-        log = os.path.join(out, 'output')
-        status = self.run(['bash', os.path.join(self.test, 'engine.sh'), '-a', am, '-o', out, suite] + tests,
-                          log, cwd=out, env=self.environment(out))
-        self.parse_regress(name, log, result)
-        if status != 0 and result.failed == 0:
-            result.add(name + ' (engine.sh itself)', False, 0)
-        if result.failed:
-            result.report += tail(log, 20) + tail(os.path.join(out, suite, 'regression.diffs'), 200)
-        return result
+    # Tests named engine_* and all isolation specs choose no access method: they run on magic and, to
+    # prove that the expected output is PostgreSQL's own, on heap; those of what only magic has do not.
 
     def jobs_regress(self):
         tests = [os.path.splitext(os.path.basename(f))[0] for f in self.names('sql/*.sql')]
         self.expect('', tests)
-        engine = [name for name in tests if name.startswith('engine_')]
-        tests = [name for name in tests if name not in engine]
-        if tests:
-            yield lambda: self.pg_regress('regress', 'test/regress/pg_regress', self.src, tests)
-        for am in ACCESS_METHODS if engine else []:
-            yield lambda am=am: self.engine('regress', am, engine)
+        engine = [t for t in tests if t.startswith('engine_')]
+        both = [t for t in engine if not t.startswith('engine_magic_')]
+        other = [t for t in tests if not t.startswith('engine_')]
+        for suite, names, access_method in (('regress', other, None), ('engine', engine, 'magic'),
+                                            ('engine-heap', both, 'heap')):
+            if names:
+                yield lambda s=suite, n=names, a=access_method: self.pg_regress(
+                    s, 'test/regress/pg_regress', self.src, n, a)
 
     def jobs_isolation(self):
         tests = [os.path.splitext(os.path.basename(f))[0] for f in self.names('test/isolation/specs/*.spec')]
         self.expect('test/isolation', tests)
-        for am in ACCESS_METHODS if tests else []:
-            yield lambda am=am: self.engine('isolation', am, tests)
+        both = [t for t in tests if not t.startswith('magic-')]
+        for suite, names, access_method in (('isolation', tests, 'magic'), ('isolation-heap', both, 'heap')):
+            if names:
+                yield lambda s=suite, n=names, a=access_method: self.pg_regress(
+                    s, 'test/isolation/pg_isolation_regress', os.path.join(self.test, 'isolation'), n, a)
 
     # -- TAP, shell -----------------------------------------------------------------------------
 

@@ -69,12 +69,11 @@ prepare() {
 choose() {
 	local folder=$1 suffix=$2 name
 	shift 2
-	if [ $# -gt 0 ]; then echo "$@"; return; fi
-	for name in $(cd "$folder" && ls | sed -n "s/\\.$suffix\$//p"); do
-		case $name in
-			engine_magic_* | magic-*) [ "$am" = magic ] && echo "$name" ;;
-			engine_*) echo "$name" ;;
-			*) [ "$suffix" = spec ] && echo "$name" ;;
+	[ $# -gt 0 ] || set -- $(cd "$folder" && ls | sed -n "s/\.$suffix\$//p")
+	for name; do
+		case $suffix:$name in
+			*:engine_magic_* | *:magic-*) [ "$am" = magic ] && echo "$name" ;;
+			*:engine_* | spec:*) echo "$name" ;;
 		esac
 	done
 }

@@ -39,15 +39,15 @@
 #define DDL_ARENA_LIMIT ((size_t) 256 << 20)
 
 /* Limits, each an error of code DDL_ERROR_LIMIT when passed. */
-#define DDL_MAX_TEXT ((size_t) 16 << 20)	/* bytes of statement text */
-#define DDL_MAX_DEPTH 1024					/* nested parentheses */
-#define DDL_MAX_COLUMNS 4096				/* column definitions in a statement (TiDB: 4096) */
-#define DDL_MAX_KEYS 4096					/* keys and constraints in a statement */
-#define DDL_MAX_KEY_PARTS 1024				/* parts of one key */
-#define DDL_MAX_CLAUSES 8192				/* clauses of ALTER TABLE */
-#define DDL_MAX_NAMES 65536					/* tables in DROP, RENAME; partitions in a list */
-#define DDL_MAX_PARTITIONS 8192				/* partition definitions (TiDB: 8192) */
-#define DDL_MAX_MEMBERS 65535				/* members of an ENUM (of a SET: 64) */
+#define DDL_MAX_TEXT ((size_t) 16 << 20) /* bytes of statement text */
+#define DDL_MAX_DEPTH 1024				 /* nested parentheses */
+#define DDL_MAX_COLUMNS 4096			 /* column definitions in a statement (TiDB: 4096) */
+#define DDL_MAX_KEYS 4096				 /* keys and constraints in a statement */
+#define DDL_MAX_KEY_PARTS 1024			 /* parts of one key */
+#define DDL_MAX_CLAUSES 8192			 /* clauses of ALTER TABLE */
+#define DDL_MAX_NAMES 65536				 /* tables in DROP, RENAME; partitions in a list */
+#define DDL_MAX_PARTITIONS 8192			 /* partition definitions (TiDB: 8192) */
+#define DDL_MAX_MEMBERS 65535			 /* members of an ENUM (of a SET: 64) */
 
 typedef struct DdlString
 {
@@ -64,8 +64,8 @@ typedef enum DdlErrorCode
 {
 	DDL_OK = 0,
 	DDL_ERROR_SYNTAX, /* not understood: a statement, clause, type or option that the grammar lacks */
-	DDL_ERROR_LIMIT,  /* one of the limits above */
-	DDL_ERROR_MEMORY  /* the arena is exhausted */
+	DDL_ERROR_LIMIT, /* one of the limits above */
+	DDL_ERROR_MEMORY /* the arena is exhausted */
 } DdlErrorCode;
 
 typedef struct DdlError
@@ -178,7 +178,8 @@ typedef enum DdlGenerated
 
 typedef enum DdlPosition
 {
-	DDL_POSITION_LAST = 0, /* neither FIRST nor AFTER: ADD puts it last, MODIFY and CHANGE leave it */
+	DDL_POSITION_LAST =
+		0, /* neither FIRST nor AFTER: ADD puts it last, MODIFY and CHANGE leave it */
 	DDL_POSITION_FIRST,
 	DDL_POSITION_AFTER /* after the column `after` */
 } DdlPosition;
@@ -187,18 +188,18 @@ typedef struct DdlColumn
 {
 	DdlString name; /* for CHANGE COLUMN the new name */
 	DdlType type;
-	int length;	  /* -1: not written (except BOOL, SERIAL and the like, which imply one) */
-	int decimals; /* -1: not written */
+	int length;		  /* -1: not written (except BOOL, SERIAL and the like, which imply one) */
+	int decimals;	  /* -1: not written */
 	bool is_unsigned; /* also implied by ZEROFILL and SERIAL */
 	bool zerofill;
 	bool binary_collation; /* the BINARY attribute of a text type: its charset's _bin collation */
 	DdlString charset;	   /* as written, lower case; NATIONAL: "utf8"; absent: the table's */
 	DdlString collation;   /* the same */
-	bool not_null;		   /* NOT NULL written or implied by SERIAL; a primary key implies it as well,
+	bool not_null;	   /* NOT NULL written or implied by SERIAL; a primary key implies it as well,
 							* but that is not folded in here */
-	bool null_written;	   /* NULL written */
-	bool primary;		   /* PRIMARY KEY in the column's definition (keys[] has it, too) */
-	bool unique;		   /* UNIQUE in the column's definition (keys[] has it, too) */
+	bool null_written; /* NULL written */
+	bool primary;	   /* PRIMARY KEY in the column's definition (keys[] has it, too) */
+	bool unique;	   /* UNIQUE in the column's definition (keys[] has it, too) */
 	bool auto_increment;
 	bool auto_random;
 	DdlDefault default_value;
@@ -339,30 +340,30 @@ typedef enum DdlAlterKind
 	/* Keys */
 	DDL_ALTER_ADD_KEY, /* keys[0]; or keys[] with no column, of ADD (...) */
 	DDL_ALTER_DROP_PRIMARY_KEY,
-	DDL_ALTER_DROP_KEY,		   /* DROP INDEX name: may be a unique one; `PRIMARY` is the primary key */
+	DDL_ALTER_DROP_KEY, /* DROP INDEX name: may be a unique one; `PRIMARY` is the primary key */
 	DDL_ALTER_DROP_CONSTRAINT, /* name: a CHECK, FOREIGN KEY, or UNIQUE, whichever has that name */
 	DDL_ALTER_DROP_FOREIGN_KEY,
 	DDL_ALTER_DROP_CHECK,
-	DDL_ALTER_RENAME_KEY, /* name, new_name */
-	DDL_ALTER_KEY_OTHER,  /* name: visibility */
+	DDL_ALTER_RENAME_KEY,  /* name, new_name */
+	DDL_ALTER_KEY_OTHER,   /* name: visibility */
 	DDL_ALTER_CHECK_OTHER, /* name: [NOT] ENFORCED */
 
 	/* Partitions.  partitions[] are names; all_partitions: the word ALL instead. */
-	DDL_ALTER_ADD_PARTITION,	   /* partitioning: the definitions or the count */
-	DDL_ALTER_DROP_PARTITION,	   /* rows vanish */
-	DDL_ALTER_TRUNCATE_PARTITION,  /* rows vanish */
-	DDL_ALTER_EXCHANGE_PARTITION,  /* rows change places with `table` */
+	DDL_ALTER_ADD_PARTITION,		/* partitioning: the definitions or the count */
+	DDL_ALTER_DROP_PARTITION,		/* rows vanish */
+	DDL_ALTER_TRUNCATE_PARTITION,	/* rows vanish */
+	DDL_ALTER_EXCHANGE_PARTITION,	/* rows change places with `table` */
 	DDL_ALTER_REORGANIZE_PARTITION, /* partitions[] into partitioning; without both: all */
 	DDL_ALTER_COALESCE_PARTITION,
 	DDL_ALTER_PARTITION_BY, /* partitioning */
 	DDL_ALTER_REMOVE_PARTITIONING,
-	DDL_ALTER_INTERVAL_PARTITION, /* FIRST/LAST PARTITION LESS THAN: FIRST makes rows vanish */
+	DDL_ALTER_INTERVAL_PARTITION,	/* FIRST/LAST PARTITION LESS THAN: FIRST makes rows vanish */
 	DDL_ALTER_PARTITION_TABLESPACE, /* DISCARD, IMPORT: rows change */
-	DDL_ALTER_PARTITION_OTHER,	  /* attributes, placement, analyze, check, optimize, rebuild, ... */
+	DDL_ALTER_PARTITION_OTHER, /* attributes, placement, analyze, check, optimize, rebuild, ... */
 
 	/* Everything else that the grammar knows; what says the words, e.g. "set tiflash replica" */
 	DDL_ALTER_TABLESPACE, /* DISCARD, IMPORT: rows change */
-	DDL_ALTER_OTHER		  /* TiFlash, TTL, cache, attributes, placement, statistics, lock, order, ... */
+	DDL_ALTER_OTHER /* TiFlash, TTL, cache, attributes, placement, statistics, lock, order, ... */
 } DdlAlterKind;
 
 typedef struct DdlClause
@@ -401,7 +402,7 @@ typedef enum DdlKind
 	DDL_DROP_DATABASE,	 /* if_exists */
 
 	/* Tables */
-	DDL_CREATE_TABLE,	   /* name, columns, keys, options, partitioning, if_not_exists, temporary */
+	DDL_CREATE_TABLE, /* name, columns, keys, options, partitioning, if_not_exists, temporary */
 	DDL_CREATE_TABLE_LIKE, /* name, like, if_not_exists, temporary */
 	DDL_DROP_TABLE,		   /* names, if_exists, temporary.  One message per table may carry the same
 							* list: act on the event's table and be idempotent */
@@ -419,15 +420,15 @@ typedef enum DdlKind
 	DDL_FLASHBACK_CLUSTER,	/* all databases */
 
 	/* No effect on tables; names where the statement has them (DROP) or name */
-	DDL_VIEW,			   /* create, alter, drop */
-	DDL_SEQUENCE,		   /* create, alter, drop */
-	DDL_PLACEMENT_POLICY,  /* create, alter, drop */
-	DDL_RESOURCE_GROUP,	   /* create, alter, drop, set */
-	DDL_LOCK,			   /* LOCK, UNLOCK TABLES, LOCK STATS */
-	DDL_ANALYZE,		   /* ANALYZE, OPTIMIZE, CHECK, CHECKSUM */
-	DDL_STATISTICS,		   /* CREATE, DROP STATISTICS; DROP, LOAD, REFRESH STATS */
-	DDL_USER,			   /* users, roles, privileges */
-	DDL_OTHER			   /* bindings, SPLIT TABLE, SET, FLUSH, ADMIN, ... */
+	DDL_VIEW,			  /* create, alter, drop */
+	DDL_SEQUENCE,		  /* create, alter, drop */
+	DDL_PLACEMENT_POLICY, /* create, alter, drop */
+	DDL_RESOURCE_GROUP,	  /* create, alter, drop, set */
+	DDL_LOCK,			  /* LOCK, UNLOCK TABLES, LOCK STATS */
+	DDL_ANALYZE,		  /* ANALYZE, OPTIMIZE, CHECK, CHECKSUM */
+	DDL_STATISTICS,		  /* CREATE, DROP STATISTICS; DROP, LOAD, REFRESH STATS */
+	DDL_USER,			  /* users, roles, privileges */
+	DDL_OTHER			  /* bindings, SPLIT TABLE, SET, FLUSH, ADMIN, ... */
 } DdlKind;
 
 typedef enum DdlTemporary
@@ -467,8 +468,9 @@ typedef struct DdlStatement
 {
 	DdlKind kind;
 	DdlEffect effect;
-	DdlDialect dialect;		/* the one that was used, never AUTO */
-	DdlString use_database; /* of a leading "USE `db`;" (the file sink writes it): it takes the place
+	DdlDialect dialect; /* the one that was used, never AUTO */
+	DdlString
+		use_database; /* of a leading "USE `db`;" (the file sink writes it): it takes the place
 							 * of the event's database for unqualified names */
 	bool if_exists;
 	bool if_not_exists;

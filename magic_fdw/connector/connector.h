@@ -3,19 +3,32 @@
  *		The foreign data wrapper magic_fdw: what its files share.
  *
  *	option.c	options of servers, user mappings, tables and columns; the validator
- *	base.c		the relation behind a foreign table; parse, plan and run a query on it
+ *	base.c		the relation behind a foreign table
+ *	query.c		a query on that relation: parse, rewrite, plan, run, in the caller's transaction
  *	shippable.c	which expressions mean the same on the other side, and why not
  *	deparse.c	planner trees to SQL
  *	plan.c		sizes, paths and plans of scans
+ *	upper.c		grouping and aggregation on the other side
  *	scan.c		execution of scans, EXPLAIN
  *	modify.c	INSERT, UPDATE, DELETE, TRUNCATE
  *	import.c	IMPORT FOREIGN SCHEMA, ANALYZE
+ *
+ * Words: the *base* is the relation behind a foreign table, the *inner* query is the one that runs
+ * on it, the *outer* query is the user's.
  */
 #ifndef CONNECTOR_H
 #define CONNECTOR_H
 
+#include "executor/execdesc.h"
+#include "executor/tuptable.h"
 #include "foreign/fdwapi.h"
 #include "foreign/foreign.h"
+#include "lib/stringinfo.h"
+#include "nodes/lockoptions.h"
+#include "nodes/pathnodes.h"
+#include "utils/tuplestore.h"
+
+/* ---- option.c ---- */
 
 /* What a server stands for. */
 typedef enum ServerKind
@@ -36,5 +49,181 @@ extern const char *connector_option(List *options, const char *name);
 /* A boolean or positive integer option of the table, else of its server, else the default. */
 extern bool connector_bool_option(Oid foreigntableid, const char *name, bool default_value);
 extern int connector_int_option(Oid foreigntableid, const char *name, int default_value);
+
+/* ---- base.c ---- */
+
+/* A column of a foreign table and the one behind it. */
+typedef struct BaseColumn
+{
+	const char *name;			/* name in the base; NULL if the foreign column is dropped */
+	AttrNumber	attnum;			/* in the base; invalid if the base has no such column */
+	Oid			type;			/* of the base's column */
+	Oid			collation;
+	Oid			foreign_type;	/* of the foreign table's column */
+	int32		foreign_typmod;
+	Oid			foreign_collation;
+	bool		generated;		/* in the foreign table */
+} BaseColumn;
+
+typedef struct BaseRelation
+{
+	Oid			foreigntableid;
+	Oid			relid;
+	const char *schema;
+	const char *name;
+	char		relkind;
+	bool		has_ctid;		/* ctid alone names a row: a plain table without children */
+	int			ncolumns;		/* of the foreign table */
+	BaseColumn *columns;		/* by attribute number of the foreign table, from 1, less 1 */
+} BaseRelation;
+
+/*
+ * The relation behind a foreign table, locked AccessShareLock until the transaction ends. Raises
+ * if there is none, or if it is a foreign table of this wrapper itself.
+ */
+extern BaseRelation *connector_base(Oid foreigntableid);
+
+/* The same schema and name only, by the options; no catalog access to the base. */
+extern void connector_base_name(Oid foreigntableid, const char **schema, const char **name);
+
+/* A usable column; raises if the base lacks it or its type cannot be read as the foreign one. */
+extern BaseColumn *connector_column(BaseRelation *base, AttrNumber attnum);
+
+/* ---- query.c ---- */
+
+/* An inner query, planned. */
+typedef struct InnerQuery
+{
+	char	   *sql;
+	PlannedStmt *stmt;
+	int			nparams;
+	Oid		   *param_types;
+} InnerQuery;
+
+/* An error context that names the foreign table while the inner query is worked on. */
+typedef struct ConnectorContext
+{
+	ErrorContextCallback callback;
+	const char *relation;		/* what to name, or NULL */
+	const char *sql;			/* the inner query if there is one */
+} ConnectorContext;
+
+extern void connector_context_push(ConnectorContext *context, const char *relation,
+								   const char *sql);
+extern void connector_context_pop(ConnectorContext *context);
+
+/*
+ * Parses, rewrites and plans one statement; name resolution and rights are those of `userid`.
+ * `lock_rows`: every row that a SELECT on a plain table returns is locked FOR UPDATE, without
+ * asking for more rights than the SELECT needs. `foreigntableid` guards against recursion.
+ */
+extern InnerQuery *connector_query(const char *sql, Oid foreigntableid, Oid userid,
+								   int nparams, Oid *param_types, bool lock_rows);
+
+/* A running SELECT: rows are made as they are asked for. */
+extern QueryDesc *connector_open(InnerQuery *query, ParamListInfo params, Snapshot snapshot);
+extern TupleTableSlot *connector_next(QueryDesc *desc);
+extern void connector_close(QueryDesc *desc);
+
+/*
+ * Runs a modifying statement to its end as a part of the outer command: its command id, its
+ * triggers. RETURNING rows go to `store` if that is given. Returns the number of rows processed.
+ * `latest`: rows are found by a snapshot taken now (they were locked by the outer scan).
+ */
+extern uint64 connector_execute(InnerQuery *query, ParamListInfo params, EState *outer,
+								bool latest, Tuplestorestate *store);
+
+/* Settings under which SQL text means the same to writer and reader; undo by AtEOXact_GUC. */
+extern int	connector_neutral_settings(void);
+
+/* The user whose rights count for a range table entry. */
+extern Oid	connector_user(RangeTblEntry *rte);
+
+/* ---- plan.c ---- */
+
+/* What the planner keeps of a foreign base relation or of an upper relation on top of one. */
+typedef struct ConnectorRel
+{
+	BaseRelation *base;
+	Oid			userid;
+	List	   *remote_conds;	/* RestrictInfos; below an upper relation its WHERE */
+	List	   *local_conds;	/* RestrictInfos */
+	List	   *not_pushed;		/* text "clause (reason)" as String nodes */
+	Bitmapset  *attrs_used;		/* offset by FirstLowInvalidHeapAttributeNumber */
+	double		rows;			/* that the inner query returns */
+	int			width;
+	Cost		startup_cost;	/* of the inner query */
+	Cost		total_cost;
+	Relids		relids;			/* of the base relations below */
+	List	   *grouped_tlist;	/* upper relation: what the inner query computes */
+	List	   *having;			/* upper relation: clauses of HAVING to ship */
+} ConnectorRel;
+
+/* Cost of the inner query; fills the four estimates. */
+extern void connector_estimate(const char *sql, ConnectorRel *crel, List *params, double *rows,
+							   int *width, Cost *startup_cost, Cost *total_cost);
+
+/* Items of ForeignScan.fdw_private. */
+enum ScanPrivate
+{
+	SCAN_SQL,					/* String */
+	SCAN_ATTRS,					/* IntList: attribute of the foreign table per output column;
+								 * empty: the output is the scan tuple itself */
+	SCAN_LOCK_ROWS,				/* Boolean: the scan feeds an UPDATE or DELETE */
+	SCAN_NOT_PUSHED,			/* List of String */
+	SCAN_USER_RTI				/* Integer: range table entry whose user counts */
+};
+
+extern void connector_foreign_scan_sizes(PlannerInfo *root, RelOptInfo *baserel,
+										 Oid foreigntableid);
+extern void connector_upper_paths(PlannerInfo *root, UpperRelationKind stage,
+								  RelOptInfo *input_rel, RelOptInfo *output_rel, void *extra);
+
+/* The text of a clause for EXPLAIN, with the reason why it stays here. */
+extern Node *connector_not_pushed(RelOptInfo *baserel, BaseRelation *base, Node *clause,
+								  const char *reason);
+
+/* ---- shippable.c ---- */
+
+/* NULL if the expression may be evaluated on the other side, else why not. */
+extern const char *connector_unshippable(ConnectorRel *crel, Expr *expr);
+extern bool connector_agg_listed(Oid aggfnoid);
+
+/* How a leaf's collation is spelt, agreed between deparsing and the check of collations. */
+extern bool connector_needs_collate(Node *node, ConnectorRel *crel);
+
+/* ---- deparse.c ---- */
+
+typedef struct DeparseContext
+{
+	ConnectorRel *crel;
+	StringInfo	buf;
+	List	   *params;			/* expressions to pass as $1, $2, ... */
+	int			first_param;	/* number of parameters before them */
+} DeparseContext;
+
+extern void connector_deparse_expr(Expr *expr, DeparseContext *context);
+extern void connector_deparse_relation(BaseRelation *base, Index varno, StringInfo buf);
+extern char *connector_deparse_select(PlannerInfo *root, ConnectorRel *crel, Index varno,
+									  List *conds, List *pathkeys, const char *locking,
+									  List **attrs, List **params);
+extern char *connector_deparse_grouped(PlannerInfo *root, ConnectorRel *crel, Index varno,
+									   List **params);
+extern void connector_deparse_returning(BaseRelation *base, Index varno, Bitmapset *attrs_used,
+										StringInfo buf, List **attrs);
+extern void connector_deparse_conditions(List *conds, DeparseContext *context);
+extern Expr *connector_pathkey_expr(PlannerInfo *root, PathKey *pathkey, ConnectorRel *crel,
+									RelOptInfo *rel);
+
+/* ---- scan.c, modify.c, import.c: install their callbacks ---- */
+extern void connector_scan_callbacks(FdwRoutine *routine);
+extern void connector_modify_callbacks(FdwRoutine *routine);
+extern void connector_import_callbacks(FdwRoutine *routine);
+
+/* Copies the columns of a row of an inner query to a slot of the foreign table. */
+extern void connector_fill_slot(TupleTableSlot *to, TupleTableSlot *from, List *attrs);
+
+/* A parameter list of external parameters of these types, all NULL. */
+extern ParamListInfo connector_params(int n, const Oid *types);
 
 #endif							/* CONNECTOR_H */

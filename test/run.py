@@ -468,8 +468,8 @@ def make_stage(uid, gid):
     return stage
 
 
-def as_postgres(stage):
-    """Run this program again as user postgres, on the copy; PostgreSQL refuses to run as root."""
+def as_postgres(stage, program='test/run.py'):
+    """Run a program again as user postgres, on the copy; PostgreSQL refuses to run as root."""
     user = pwd.getpwnam('postgres')
     env = dict(os.environ, HOME=user.pw_dir, USER='postgres', LOGNAME='postgres')
     env.pop('XDG_CACHE_HOME', None)
@@ -477,7 +477,7 @@ def as_postgres(stage):
         env['XDG_CACHE_HOME'] = os.environ['MAGIC_CACHE_HOME']
     process = subprocess.Popen(
         ['setpriv', '--reuid', 'postgres', '--regid', 'postgres', '--init-groups', '/usr/bin/python3',
-         os.path.join(stage, 'src/test/run.py'), '--stage', stage] + sys.argv[1:], env=env, cwd=stage)
+         os.path.join(stage, 'src', program), '--stage', stage] + sys.argv[1:], env=env, cwd=stage)
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     while True:
         try:

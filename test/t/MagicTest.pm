@@ -28,7 +28,7 @@ our @EXPORT = qw(
   magic_node test_build source_dir fixture_dir last_ts timeline message_count
   mock_broker kafka_broker kafka_source file_source file_feed_dir
   produce produce_lines start_produce create_feed
-  poll_sql feed_column feed_state wait_applied wait_state worker_pid kill_worker wait_up
+  poll_sql feed_column feed_state wait_applied wait_state worker_pid kill_worker wait_up start_again
   arm_point point_hit compare_fixture verify_tables long_run
 );
 
@@ -265,6 +265,19 @@ sub poll_sql
 
 sub wait_up { my ($node) = @_; poll_sql($node, 'SELECT 1'); return; }
 
+# Start a server that was killed with -9; its last processes may still be going.
+sub start_again
+{
+	my ($node) = @_;
+
+	for (1 .. 100)
+	{
+		return if $node->start(fail_ok => 1);
+		usleep(200_000);
+	}
+	die 'the server does not start again: ' . slurp_file($node->logfile);
+}
+
 sub feed_column
 {
 	my ($node, $feed, $column) = @_;
@@ -366,7 +379,7 @@ sub point_hit
 # ---- comparison ----
 
 # Every row of every table against the fixture, value for value, at its end or at a commit TS of its
-# timeline; one assertion. Prints what differs.
+# timeline; one assertion, or none if quiet. Prints what differs; true if all was equal.
 sub compare_fixture
 {
 	my ($node, $fixture, %options) = @_;
@@ -378,6 +391,7 @@ sub compare_fixture
 	push @command, '--at', $options{at} if $options{at};
 	my $output = '';
 	my $ok = IPC::Run::run(\@command, '>&', \$output);
+	return $ok if $options{quiet};
 	ok($ok, $what) or diag($output);
 	return $ok;
 }

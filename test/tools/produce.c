@@ -17,18 +17,15 @@
  *
  * FILE is a fixture's messages.tsv, "-" for standard input: lines of commit TS, partition, key in hex
  * and value in hex, separated by tabs; the partition column is not used.  Message sizes up to 1 GB.
- * One request is in flight at a time, so a retry never changes the order.  Exit status 0 only if the
- * broker acknowledged every message.
+ * Exit status 0 only if the broker acknowledged every message.
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include <librdkafka/rdkafka.h>
+#include "producer.h"
 
 typedef struct Options
 {
@@ -54,72 +51,11 @@ typedef struct Record
 	size_t		value_len;
 } Record;
 
-static int64_t acknowledged;
-static int64_t failed;
-static int64_t last_offset = -1;
-static bool progress;
-
 static void
-die(const char *what, const char *detail)
+print_progress(int64_t commit_ts, int64_t offset)
 {
-	fprintf(stderr, "produce: %s: %s\n", what, detail);
-	exit(1);
-}
-
-static void
-on_delivery(rd_kafka_t *handle, const rd_kafka_message_t *message, void *opaque)
-{
-	if (message->err)
-	{
-		if (failed++ == 0 && message->err != RD_KAFKA_RESP_ERR__PURGE_QUEUE)
-			fprintf(stderr, "produce: %s\n", rd_kafka_err2str(message->err));
-		return;
-	}
-	acknowledged++;
-	last_offset = message->offset;
-	if (progress)
-	{
-		printf("%" PRId64 " %" PRId64 "\n", (int64_t) (intptr_t) message->_private, last_offset);
-		fflush(stdout);
-	}
-}
-
-static void
-set(rd_kafka_conf_t *conf, const char *name, const char *value)
-{
-	char		errstr[512];
-
-	if (rd_kafka_conf_set(conf, name, value, errstr, sizeof(errstr)) != RD_KAFKA_CONF_OK)
-		die(name, errstr);
-}
-
-static rd_kafka_t *
-open_producer(const Options *options)
-{
-	char		errstr[512];
-	rd_kafka_conf_t *conf = rd_kafka_conf_new();
-	rd_kafka_t *handle;
-
-	set(conf, "bootstrap.servers", options->brokers);
-	set(conf, "acks", "all");
-	set(conf, "max.in.flight.requests.per.connection", "1");
-	set(conf, "message.max.bytes", "1000000000");
-	set(conf, "queue.buffering.max.kbytes", "2097151");
-	set(conf, "queue.buffering.max.messages", "1000000");
-	set(conf, "batch.size", "4000000");
-	set(conf, "linger.ms", options->rate > 0 ? "0" : "5");
-	set(conf, "message.timeout.ms", "120000");
-	set(conf, "log_level", "3");
-	if (options->transaction > 0)
-	{
-		set(conf, "transactional.id", "produce");
-		set(conf, "transaction.timeout.ms", "120000");
-	}
-	rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
-	handle = rd_kafka_new(RD_KAFKA_PRODUCER, conf, errstr, sizeof(errstr));
-	if (!handle)
-		die("could not create a producer", errstr);
-	return handle;
+	printf("%" PRId64 " %" PRId64 "\n", commit_ts, offset);
+	fflush(stdout);
 }
 
 static int
@@ -172,41 +108,8 @@ parse_line(char *line, Record *record)
 static void
 send_record(rd_kafka_t *handle, const Options *options, const Record *record)
 {
-	for (;;)
-	{
-		rd_kafka_resp_err_t err = rd_kafka_producev(
-			handle, RD_KAFKA_V_TOPIC(options->topic), RD_KAFKA_V_PARTITION(options->partition),
-			RD_KAFKA_V_KEY(record->key_len ? record->key : NULL, record->key_len),
-			RD_KAFKA_V_VALUE(record->value, record->value_len),
-			RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-			RD_KAFKA_V_OPAQUE((void *) (intptr_t) record->commit_ts), RD_KAFKA_V_END);
-
-		if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
-			break;
-		if (err != RD_KAFKA_RESP_ERR__QUEUE_FULL)
-			die("could not send", rd_kafka_err2str(err));
-		rd_kafka_poll(handle, 100);
-	}
-	rd_kafka_poll(handle, 0);
-}
-
-static double
-now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec + ts.tv_nsec / 1e9;
-}
-
-/* Serve callbacks until the next message is due. */
-static void
-keep_rate(rd_kafka_t *handle, double start, double rate, int64_t sent)
-{
-	double		due = start + sent / rate;
-
-	for (double left = due - now(); left > 0; left = due - now())
-		rd_kafka_poll(handle, left * 1000 < 1 ? 1 : (int) (left * 1000));
+	producer_send(handle, options->topic, options->partition, record->key, record->key_len,
+				  record->value, record->value_len, record->commit_ts);
 }
 
 static void
@@ -287,7 +190,7 @@ send_all(rd_kafka_t *handle, const Options *options, FILE *input)
 	size_t		size = 0;
 	Record		record;
 	int64_t		sent = 0;
-	double		start = now();
+	double		start = monotonic_seconds();
 
 	while (getline(&line, &size, input) > 0)
 	{
@@ -295,7 +198,7 @@ send_all(rd_kafka_t *handle, const Options *options, FILE *input)
 		if (record.commit_ts <= options->from || record.commit_ts > options->upto)
 			continue;
 		if (options->rate > 0)
-			keep_rate(handle, start, options->rate, sent);
+			producer_pace(handle, start, options->rate, sent);
 		send_record(handle, options, &record);
 		sent++;
 	}
@@ -351,24 +254,26 @@ main(int argc, char **argv)
 	Options		options = {.from = INT64_MIN, .upto = INT64_MAX};
 	FILE	   *input = stdin;
 	rd_kafka_t *handle;
+	int64_t		acknowledged;
+	int64_t		failed;
+	int64_t		last_offset;
 
 	parse_options(argc, argv, &options);
-	progress = options.progress;
 	if (strcmp(options.file, "-") != 0)
 		input = fopen(options.file, "r");
 	if (!input)
 		die(options.file, strerror(errno));
-	handle = open_producer(&options);
+	handle = producer_open(options.brokers, options.rate > 0,
+						   options.transaction > 0 ? "produce" : NULL,
+						   options.progress ? print_progress : NULL);
 
 	if (options.transaction > 0)
 		send_transactions(handle, &options, input);
 	else
 		send_all(handle, &options, input);
 
-	if (rd_kafka_flush(handle, 120000) != RD_KAFKA_RESP_ERR_NO_ERROR)
-		die("flush", "the broker did not acknowledge everything in 120 s");
+	producer_close(handle, &acknowledged, &failed, &last_offset);
 	if (!options.quiet)
 		printf("produced %" PRId64 " messages, last offset %" PRId64 "\n", acknowledged, last_offset);
-	rd_kafka_destroy(handle);
 	return failed > 0 && !options.abort;
 }

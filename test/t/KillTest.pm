@@ -71,7 +71,7 @@ sub check_step
 {
 	my ($run, $ts, $name, %options) = @_;
 
-	wait_state($run->{node}, $run->{feed}, 'stopped', 180);
+	wait_stopped_at($run->{node}, $run->{feed}, $ts);
 	my $equal = compare_fixture($run->{node}, $run->{fixture}, at => $ts, name => $name, %options);
 	my $conflicts = poll_sql($run->{node}, <<"SQL");
 SELECT coalesce(sum(missing_old + insert_conflict), 0) FROM magic.feed_tables WHERE feed = '$run->{feed}'
@@ -97,7 +97,7 @@ sub kill_in_phase
 
 		arm_point($node, $phase, $count);
 		my $ts = step_to($run);
-		wait_state($node, $run->{feed}, 'stopped', 180);
+		wait_stopped_at($node, $run->{feed}, $ts);
 		if (!point_hit($node))
 		{
 			unlink $node->data_dir . '/magic_test_point';

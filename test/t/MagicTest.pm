@@ -28,7 +28,7 @@ our @EXPORT = qw(
   magic_node test_build source_dir fixture_dir last_ts timeline message_count
   mock_broker kafka_broker kafka_source file_source file_feed_dir
   produce produce_lines start_produce create_feed
-  poll_sql feed_column feed_state wait_applied wait_state worker_pid kill_worker wait_up start_again
+  poll_sql feed_column feed_state wait_applied wait_state wait_stopped_at worker_pid kill_worker wait_up start_again
   arm_point point_hit compare_fixture verify_tables long_run
 );
 
@@ -317,6 +317,16 @@ sub wait_state
 		  if time > $end;
 		usleep(50_000);
 	}
+}
+
+# Wait until the feed rests in `stopped`, having applied everything up to ts.
+sub wait_stopped_at
+{
+	my ($node, $feed, $ts, $limit) = @_;
+
+	wait_applied($node, $feed, $ts, $limit);
+	wait_state($node, $feed, 'stopped', $limit);
+	return;
 }
 
 # The process id of the feed's worker; waits for it.

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Run the tests.
 
-usage: run.py [options] SUITE...          suites: regress isolation unit tap e2e fuzz
+usage: run.py [options] SUITE...          suites: regress isolation unit tap e2e fuzz soak
 
 Copies the checkout to a temporary directory, builds there, installs into a private copy of the
 PostgreSQL tree and runs the suites as user postgres when called by root.  Nothing is written to the
@@ -322,6 +322,10 @@ class Runner:
         for path in self.names('test/t/*.pl'):
             yield lambda path=path: self.tap(path)
 
+    def jobs_soak(self):
+        for path in self.names('test/soak/*.pl'):
+            yield lambda path=path: self.tap(path)
+
     def simple(self, suite, name, command, timeout=None):
         """A job that is one test: exit status 0 = passed."""
         result = Result()
@@ -402,7 +406,7 @@ class Runner:
     def main(self):
         start = time.time()
         self.prepare()
-        jobs = [job for suite in SUITES if suite in self.options.suites
+        jobs = [job for suite in SUITES + ['soak'] if suite in self.options.suites
                 for job in getattr(self, 'jobs_' + suite)()]
         passed = failed = 0
         times = []
@@ -445,7 +449,7 @@ def parse_options():
     options = parser.parse_args()
     options.suites = options.suites or SUITES
     for suite in options.suites:
-        if suite not in SUITES:
+        if suite not in SUITES + ['soak']:
             parser.error('unknown suite ' + suite)
     if not options.timeout:
         options.timeout = 7200 if options.long else 900

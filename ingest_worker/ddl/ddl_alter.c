@@ -466,7 +466,6 @@ partition_service(Parser *p, DdlClause *clause)
 static bool
 tiflash_replica(Parser *p, DdlClause *clause)
 {
-	DdlString string;
 	int64_t number;
 
 	set_clause(clause, DDL_ALTER_OTHER, DDL_EFFECT_NONE, "set tiflash replica");
@@ -474,14 +473,7 @@ tiflash_replica(Parser *p, DdlClause *clause)
 	if (!ddl_expect(p, "TIFLASH") || !ddl_expect(p, "REPLICA") ||
 		!ddl_integer(p, &number, INT64_MAX, "number"))
 		return false;
-	if (!ddl_accept2(p, "LOCATION", "LABELS"))
-		return true;
-	do
-	{
-		if (!ddl_string(p, &string, STRING_RAW))
-			return false;
-	} while (ddl_accept_punct(p, ','));
-	return true;
+	return ddl_location_labels(p);
 }
 
 bool

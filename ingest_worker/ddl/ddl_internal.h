@@ -143,6 +143,7 @@ extern bool ddl_name_list(Parser *p, DdlName **names, int *n, const char *what);
 extern bool ddl_identifier_list(Parser *p, DdlString **names, int *n, const char *what);
 extern bool ddl_string(Parser *p, DdlString *out, StringMode mode);
 extern bool ddl_integer(Parser *p, int64_t *out, int64_t max, const char *what);
+extern bool ddl_location_labels(Parser *p);
 extern bool ddl_charset_name(Parser *p, DdlString *out);
 extern bool ddl_skip_parens(Parser *p, DdlString *inner);
 extern bool ddl_skip_rest(Parser *p);

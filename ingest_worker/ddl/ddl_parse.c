@@ -432,12 +432,30 @@ ddl_integer(Parser *p, int64_t *out, int64_t max, const char *what)
 
 		if (digit < 0 || digit > 9)
 			return ddl_fail_expected(p, what);
-		if (value > (max - digit) / 10)
+		if (digit > max || value > (max - digit) / 10)
 			return ddl_fail(p, "number is too large here");
 		value = value * 10 + digit;
 	}
 	*out = value;
 	return ddl_advance(p);
+}
+
+/* Strings after LOCATION LABELS; a comma that no string follows is not theirs. */
+bool
+ddl_location_labels(Parser *p)
+{
+	DdlString string;
+
+	if (!ddl_accept2(p, "LOCATION", "LABELS"))
+		return true;
+	while (ddl_string(p, &string, STRING_RAW))
+	{
+		if (!ddl_is_punct(p, ',') || ddl_peek(p).type != TOKEN_STRING)
+			return true;
+		if (!ddl_advance(p))
+			break;
+	}
+	return false;
 }
 
 /* A charset or collation: a word, a quoted name or a string; folded to lower case. */
@@ -517,7 +535,9 @@ ddl_skip_parens(Parser *p, DdlString *inner)
 		if (!ddl_advance(p))
 			return false;
 	} while (true);
-	end = p->prev_end > start ? p->prev_end : start;
+	if (inner != NULL && p->tok.start == start)
+		return ddl_fail_expected(p, "expression");
+	end = p->prev_end;
 	if (p->lex.inside_comment != inside_comment)
 		return ddl_fail(p, "executable comment ends within parentheses");
 	if (inner != NULL && !ddl_copy(p, start, end, inner))

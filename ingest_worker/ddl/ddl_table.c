@@ -398,8 +398,7 @@ option_value(Parser *p, int value)
 	if (value & VALUE_WORD)
 	{
 		/* PLACEMENT POLICY SET DEFAULT */
-		ddl_accept2(p, "SET", "DEFAULT");
-		if (ddl_accept(p, "DEFAULT"))
+		if (ddl_accept2(p, "SET", "DEFAULT") || ddl_accept(p, "DEFAULT"))
 			return true;
 		if (p->tok.type == TOKEN_QUOTED || p->tok.type == TOKEN_WORD)
 			return ddl_identifier(p, &string, "value of the option");
@@ -473,20 +472,13 @@ static bool
 database_option(Parser *p, bool *found)
 {
 	int64_t number;
-	DdlString string;
 
 	*found = true;
 	if (ddl_accept2(p, "SET", "TIFLASH"))
 	{
 		if (!ddl_expect(p, "REPLICA") || !ddl_integer(p, &number, INT64_MAX, "number"))
 			return false;
-		if (ddl_accept2(p, "LOCATION", "LABELS"))
-			do
-			{
-				if (!ddl_string(p, &string, STRING_RAW))
-					return false;
-			} while (ddl_accept_punct(p, ','));
-		return p->error->code == DDL_OK;
+		return ddl_location_labels(p);
 	}
 	if (ddl_accept2(p, "READ", "ONLY"))
 	{

@@ -11,6 +11,7 @@
 #include "miscadmin.h"
 
 #include "api/magic_api.h"
+#include "feed/feed.h"
 
 PG_MODULE_MAGIC;
 
@@ -27,4 +28,5 @@ _PG_init(void)
 						 "shared_preload_libraries = 'magic_fdw'")));
 
 	api_init();
+	feed_init();
 }

@@ -85,6 +85,8 @@ typedef struct SourceMethods
 	SourceResult (*next)(Source *source, SourceRecord *record, SourceError *error);
 	void (*release)(Source *source, SourceRecord *record);
 	bool (*end)(Source *source, SourcePosition *end, SourceError *error);
+	bool (*reached)(Source *source, const SourcePosition *end);
+	const char *(*trouble)(Source *source);
 	int64 (*distance)(Source *source, const SourcePosition *from);
 	int (*wait_fd)(Source *source);
 	void (*clear_fd)(Source *source);
@@ -117,6 +119,23 @@ static inline bool
 source_end(Source *source, SourcePosition *end, SourceError *error)
 {
 	return source->methods->end(source, end, error);
+}
+
+/*
+ * After SOURCE_EMPTY: has everything before `end` been given out? Bytes that never become a record
+ * (marks of Kafka's transactions, a record that is being written) count as given out once seen.
+ */
+static inline bool
+source_reached(Source *source, const SourcePosition *end)
+{
+	return source->methods->reached(source, end);
+}
+
+/* Why nothing comes at present (no broker answers), NULL if all is well; may ask the broker. */
+static inline const char *
+source_trouble(Source *source)
+{
+	return source->methods->trouble(source);
 }
 
 /* Messages (Kafka) or bytes (files) between `from` and the end as last known; -1 = not known. */

@@ -30,6 +30,8 @@
 #define FEED_RENDEZVOUS "magic_fdw.feed"
 
 #define FEED_MAX_SLOTS 128	 /* feeds in one server */
+#define FEED_MAX_HOLDS 32	 /* backends that keep workers away at one time */
+#define FEED_MAX_SCANS 64	 /* databases waiting for a scan; more = all are scanned */
 #define FEED_DETAIL_LEN 256	 /* bytes of state_detail, with its NUL */
 #define FEED_MESSAGE_LEN 1024 /* bytes of an error's message, detail, hint, each with its NUL */
 #define FEED_DEFAULT_MEMORY ((int64) 256 * 1024 * 1024)
@@ -150,6 +152,15 @@ typedef struct FeedStats
 	int64 spill_bytes;
 } FeedStats;
 
+/* How a worker left; the launcher decides by it what comes next. */
+typedef enum FeedExit
+{
+	FEED_EXIT_CRASH,   /* without a word: start again after a back-off */
+	FEED_EXIT_RETRY,   /* start again at retry_at */
+	FEED_EXIT_RESTART, /* its configuration changed: start again at once */
+	FEED_EXIT_REST	   /* paused, stopped, in error, dropped: wait until wanted again */
+} FeedExit;
+
 typedef struct FeedErrorInfo
 {
 	int sqlstate; /* 0 = no error */
@@ -171,11 +182,12 @@ typedef struct FeedSlot
 	int32 feed_id;
 
 	/* the worker */
+	bool wanted;		   /* should run: enabled, not paused, not at rest */
 	pid_t pid;			   /* 0 = none */
 	Latch *latch;		   /* its process latch, NULL = none */
-	bool stop_requested;   /* leave at the next safe point and do not come back by yourself */
-	uint32 start_failures; /* in a row; the launcher's back-off */
-	TimestampTz retry_at;  /* 0 = at once */
+	FeedExit exit;		   /* why it left */
+	uint32 failures;	   /* exits in a row without a commit between; the back-off */
+	TimestampTz retry_at;  /* not started before; 0 = at once */
 
 	FeedState state;
 	char state_detail[FEED_DETAIL_LEN];
@@ -189,14 +201,31 @@ typedef struct FeedSlot
 	ConditionVariable changed; /* broadcast after each commit and each change of state */
 } FeedSlot;
 
+/*
+ * A backend that needs workers out of the way until its transaction ends (DROP DATABASE, DROP
+ * EXTENSION, drop_feed, seek). While a hold stands, nothing is started for what it covers, and a
+ * worker that it covers leaves at its next safe point.
+ */
+typedef struct FeedHold
+{
+	pid_t holder; /* 0 = free */
+	Oid database;
+	int32 feed_id; /* 0 = every feed of the database */
+} FeedHold;
+
 typedef struct FeedShared
 {
 	int abi_version;
-	LWLock lock;			 /* allocation of slots, scan requests */
-	Latch *launcher_latch;	 /* NULL = no launcher */
-	pid_t launcher_pid;
-	int n_scan_requests;	 /* databases whose magic.feed changed */
-	Oid scan_requests[FEED_MAX_SLOTS];
+	LWLock lock;			/* allocation of slots, holds, scan requests, the scanner */
+	Latch *launcher_latch;	/* NULL = no launcher */
+	bool scan_all;			/* look for databases again */
+	int n_scan_requests;	/* databases whose magic.feed changed */
+	Oid scan_requests[FEED_MAX_SCANS];
+	Oid scanner_database;	/* the scanner at work, InvalidOid = none */
+	bool scanner_done;		/* it reached its end */
+	bool scanner_found;		/* and found the extension there */
+	FeedHold holds[FEED_MAX_HOLDS];
+	ConditionVariable quiet; /* broadcast when a worker or the scanner has left */
 	FeedSlot slots[FEED_MAX_SLOTS];
 } FeedShared;
 
@@ -210,6 +239,12 @@ typedef struct FeedApi
 	FeedUri *(*parse_uri)(const char *uri);
 	/* Raises unless the real path of `directory` is below magic.file_source_dirs. */
 	void (*check_file_directory)(const char *directory);
+	/* Whether some backend wants this feed's worker (feed_id 0: the database's scanner) away. */
+	bool (*is_held)(Oid database, int32 feed_id);
+	/* The slot of a feed, NULL if none. Caller holds FeedShared.lock. */
+	FeedSlot *(*find_slot)(Oid database, int32 feed_id);
+	/* Asks the launcher to read magic.feed of a database again; InvalidOid = all databases. */
+	void (*request_scan)(Oid database);
 } FeedApi;
 
 extern void feed_init(void);

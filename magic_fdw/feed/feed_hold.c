@@ -1,0 +1,213 @@
+/*
+ * feed_hold.c
+ *		Keeping workers away from what a backend is about to change or drop.
+ *
+ * A hold is a line in shared memory: it names the holder's process and what it covers. Workers that
+ * are covered leave at their next safe point, nothing covered is started, and the holder waits until
+ * all are gone. A hold ends with the holder's transaction, however that ends.
+ *
+ * Utility commands that need it: DROP DATABASE, ALTER DATABASE RENAME and SET TABLESPACE, and CREATE
+ * DATABASE for its template (core waits five seconds for other sessions, then fails), and DROP
+ * EXTENSION (which would wait for the locks of a running apply, and leave a worker without tables).
+ */
+#include "feed/feed_internal.h"
+
+#include "access/xact.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "storage/procarray.h"
+#include "tcop/utility.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+/* A worker that is still there after this long is terminated like any backend. */
+#define HOLD_PATIENCE_MS 4000
+
+static ProcessUtility_hook_type previous_process_utility = NULL;
+static bool holding = false;
+
+bool
+feed_is_held(Oid database, int32 feed_id)
+{
+	FeedShared *shared = feed_shared();
+	bool held = false;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	for (int i = 0; i < FEED_MAX_HOLDS && !held; i++)
+	{
+		FeedHold *hold = &shared->holds[i];
+
+		held = hold->holder != 0 && hold->database == database &&
+			   (hold->feed_id == 0 || hold->feed_id == feed_id);
+	}
+	LWLockRelease(&shared->lock);
+	return held;
+}
+
+/* Wakes what the hold covers and says whether something is still there. */
+static bool
+still_busy(Oid database, int32 feed_id, bool terminate)
+{
+	FeedShared *shared = feed_shared();
+	bool busy = false;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	if (feed_id == 0 && shared->scanner_database == database)
+		busy = true;
+	for (int i = 0; i < FEED_MAX_SLOTS; i++)
+	{
+		FeedSlot *slot = &shared->slots[i];
+
+		if (!slot->in_use || slot->database != database ||
+			(feed_id != 0 && slot->feed_id != feed_id))
+			continue;
+		LWLockAcquire(&slot->lock, LW_SHARED);
+		if (slot->pid != 0)
+		{
+			busy = true;
+			if (slot->latch)
+				SetLatch(slot->latch);
+			if (terminate)
+				kill(slot->pid, SIGTERM);
+		}
+		LWLockRelease(&slot->lock);
+	}
+	LWLockRelease(&shared->lock);
+	return busy;
+}
+
+/*
+ * Keeps the worker of one feed (feed_id 0: everything of the database) away until the end of the
+ * transaction, and waits until it has gone.
+ */
+void
+feed_hold(Oid database, int32 feed_id)
+{
+	FeedShared *shared = feed_shared();
+	TimestampTz start = GetCurrentTimestamp();
+	bool terminated = false;
+	int free_line = -1;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < FEED_MAX_HOLDS && free_line < 0; i++)
+		if (shared->holds[i].holder == 0)
+			free_line = i;
+	if (free_line >= 0)
+	{
+		shared->holds[free_line].holder = MyProcPid;
+		shared->holds[free_line].database = database;
+		shared->holds[free_line].feed_id = feed_id;
+		holding = true;
+	}
+	LWLockRelease(&shared->lock);
+	if (free_line < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("too many sessions are stopping feed workers at the same time"),
+				 errhint("Try again.")));
+
+	ConditionVariablePrepareToSleep(&shared->quiet);
+	for (;;)
+	{
+		bool late = TimestampDifferenceExceeds(start, GetCurrentTimestamp(), HOLD_PATIENCE_MS);
+
+		CHECK_FOR_INTERRUPTS();
+		if (!still_busy(database, feed_id, late && !terminated))
+			break;
+		terminated |= late;
+		ConditionVariableTimedSleep(&shared->quiet, 100, PG_WAIT_EXTENSION);
+	}
+	ConditionVariableCancelSleep();
+}
+
+/* At transaction end: drops this backend's holds and lets the launcher look again. */
+void
+feed_release_holds(void)
+{
+	FeedShared *shared = feed_shared();
+
+	if (!holding)
+		return;
+	holding = false;
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < FEED_MAX_HOLDS; i++)
+		if (shared->holds[i].holder == MyProcPid)
+			shared->holds[i].holder = 0;
+	LWLockRelease(&shared->lock);
+	feed_request_scan(InvalidOid);
+}
+
+/* The database whose workers a utility command needs away, InvalidOid if none. */
+static Oid
+database_to_quiet(Node *statement)
+{
+	switch (nodeTag(statement))
+	{
+		case T_DropdbStmt:
+			return get_database_oid(((DropdbStmt *) statement)->dbname, true);
+		case T_RenameStmt:
+			if (((RenameStmt *) statement)->renameType == OBJECT_DATABASE)
+				return get_database_oid(((RenameStmt *) statement)->subname, true);
+			break;
+		case T_AlterDatabaseStmt:
+		{
+			ListCell *cell;
+
+			foreach (cell, ((AlterDatabaseStmt *) statement)->options)
+				if (strcmp(lfirst_node(DefElem, cell)->defname, "tablespace") == 0)
+					return get_database_oid(((AlterDatabaseStmt *) statement)->dbname, true);
+			break;
+		}
+		case T_CreatedbStmt:
+		{
+			ListCell *cell;
+
+			foreach (cell, ((CreatedbStmt *) statement)->options)
+			{
+				DefElem *option = lfirst_node(DefElem, cell);
+
+				if (strcmp(option->defname, "template") == 0 && option->arg)
+					return get_database_oid(strVal(option->arg), true);
+			}
+			break;
+		}
+		case T_DropStmt:
+			if (((DropStmt *) statement)->removeType == OBJECT_EXTENSION)
+			{
+				ListCell *cell;
+
+				foreach (cell, ((DropStmt *) statement)->objects)
+					if (strcmp(strVal(lfirst(cell)), "magic_fdw") == 0)
+						return MyDatabaseId;
+			}
+			break;
+		default:
+			break;
+	}
+	return InvalidOid;
+}
+
+static void
+feed_process_utility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+					 ProcessUtilityContext context, ParamListInfo params,
+					 QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
+{
+	Oid database = database_to_quiet(pstmt->utilityStmt);
+
+	if (OidIsValid(database) && feed_shared() != NULL)
+		feed_hold(database, 0);
+	if (previous_process_utility)
+		previous_process_utility(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest,
+								 qc);
+	else
+		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest,
+								qc);
+}
+
+void
+feed_hold_init(void)
+{
+	previous_process_utility = ProcessUtility_hook;
+	ProcessUtility_hook = feed_process_utility;
+}

@@ -134,15 +134,16 @@ static inline bool
 value_normalise(Decoder *d, EventColumn *column, EventValue *value, const void *at)
 {
 	uint8_t want = value_kind_of_type[column->type];
+	bool as_wanted;
 
 	if (value->kind == EVENT_VALUE_NULL)
 		return true;
-	if (value->kind != want && !(want == EVENT_VALUE_INT64 && value->kind == EVENT_VALUE_UINT64 &&
-								 EVENT_TYPE_IS_INTEGER(column->type)))
-	{
-		if (!value_convert(d, column, value, at))
-			return false;
-	}
+	if (value->kind == EVENT_VALUE_UINT64 && EVENT_TYPE_IS_INTEGER(column->type))
+		as_wanted = true;
+	else
+		as_wanted = value->kind == want && want != EVENT_VALUE_ABSENT;
+	if (!as_wanted && !value_convert(d, column, value, at))
+		return false;
 	if (want == EVENT_VALUE_INT64)
 	{
 		if (value->kind == EVENT_VALUE_INT64)

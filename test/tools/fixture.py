@@ -109,6 +109,11 @@ def name_of_file(path, suffix):
     return parts[0], parts[1]
 
 
+def file_of_name(name):
+    return '.'.join(re.sub(rb'[^A-Za-z0-9_-]', lambda m: b'%%%02X' % m[0][0], part.encode()).decode()
+                    for part in name)
+
+
 # ---- columns and values ---------------------------------------------------------------------------
 
 INTEGERS = {'tinyint': ('smallint', 'smallint'), 'smallint': ('smallint', 'integer'),
@@ -512,9 +517,7 @@ class Comparison:
             self.report(name, problems, count)
 
     def path(self, name, suffix):
-        escaped = [re.sub(rb'[^A-Za-z0-9_-]', lambda m: b'%%%02X' % m[0][0], part.encode()).decode()
-                   for part in name]
-        return os.path.join(self.dir, 'expected', '.'.join(escaped) + suffix)
+        return os.path.join(self.dir, 'expected', file_of_name(name) + suffix)
 
     @staticmethod
     def rows_of(columns, lines):

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Run the tests.
 
-usage: run.py [options] SUITE...          suites: regress isolation unit tap e2e fuzz soak
+usage: run.py [options] SUITE...          suites: regress isolation unit tap e2e fuzz long soak
 
 Copies the checkout to a temporary directory, builds there, installs into a private copy of the
 PostgreSQL tree and runs the suites as user postgres when called by root.  Nothing is written to the
@@ -24,6 +24,7 @@ import threading
 import time
 
 SUITES = ['regress', 'isolation', 'unit', 'e2e', 'tap', 'fuzz']
+MORE_SUITES = ['long', 'soak']     # run only when asked for
 CLANG_FLAGS = ['-g', '-O1', '-fno-omit-frame-pointer', '-D_GNU_SOURCE', '-std=gnu11',
                '-fno-sanitize-recover=undefined']
 REGRESS_LINE = re.compile(r'^test (\S+)\s+\.\.\. (ok|FAILED).*?(\d+) ms')
@@ -322,6 +323,11 @@ class Runner:
         for path in self.names('test/t/*.pl'):
             yield lambda path=path: self.tap(path)
 
+    def jobs_long(self):
+        for path in self.names('test/long/*.sh'):
+            name = os.path.splitext(os.path.basename(path))[0]
+            yield lambda name=name, path=path: self.simple('long', name, ['bash', path])
+
     def jobs_soak(self):
         for path in self.names('test/soak/*.pl'):
             yield lambda path=path: self.tap(path)
@@ -406,7 +412,7 @@ class Runner:
     def main(self):
         start = time.time()
         self.prepare()
-        jobs = [job for suite in SUITES + ['soak'] if suite in self.options.suites
+        jobs = [job for suite in SUITES + MORE_SUITES if suite in self.options.suites
                 for job in getattr(self, 'jobs_' + suite)()]
         passed = failed = 0
         times = []
@@ -449,7 +455,7 @@ def parse_options():
     options = parser.parse_args()
     options.suites = options.suites or SUITES
     for suite in options.suites:
-        if suite not in SUITES + ['soak']:
+        if suite not in SUITES + MORE_SUITES:
             parser.error('unknown suite ' + suite)
     if not options.timeout:
         options.timeout = 7200 if options.long else 900

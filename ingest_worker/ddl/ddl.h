@@ -193,7 +193,7 @@ typedef struct DdlColumn
 	bool is_unsigned; /* also implied by ZEROFILL and SERIAL */
 	bool zerofill;
 	bool binary_collation; /* the BINARY attribute of a text type: its charset's _bin collation */
-	DdlString charset;	   /* as written, lower case; NATIONAL: "utf8"; absent: the table's */
+	DdlString charset;	   /* as written, lower case; absent: the table's */
 	DdlString collation;   /* the same */
 	bool not_null;	   /* NOT NULL written or implied by SERIAL; a primary key implies it as well,
 							* but that is not folded in here */
@@ -206,7 +206,8 @@ typedef struct DdlColumn
 	bool on_update_now;		/* ON UPDATE CURRENT_TIMESTAMP */
 	DdlGenerated generated; /* not NONE: the stream does not carry its values rightly */
 	DdlString expression;	/* of a generated column, as written, without the outer parentheses */
-	DdlString *members;		/* of ENUM and SET, in order: ENUM value n is members[n - 1] */
+	DdlString *members;		/* of ENUM and SET, in order: ENUM value n is members[n - 1]; without
+							 * trailing blanks, as the server keeps them */
 	int nmembers;
 	DdlString comment;
 	DdlPosition position; /* only within ALTER TABLE */

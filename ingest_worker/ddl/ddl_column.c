@@ -734,6 +734,21 @@ make_serial(Parser *p, DdlColumn *column, DdlKey **keys, int *nkeys)
 	return column_key(p, column, DDL_KEY_UNIQUE, keys, nkeys);
 }
 
+/* The server removes trailing blanks from members, except those of charset binary. */
+static void
+trim_members(DdlColumn *column)
+{
+	if (equals(column->charset, "binary") || equals(column->collation, "binary"))
+		return;
+	for (int i = 0; i < column->nmembers; i++)
+	{
+		DdlString *member = &column->members[i];
+
+		while (member->len > 0 && member->data[member->len - 1] == ' ')
+			member->len--;
+	}
+}
+
 /*
  * A column's definition; column is zeroed and belongs to an array that does not move meanwhile.
  * FIRST and AFTER are left to ALTER TABLE.
@@ -775,6 +790,7 @@ ddl_column(Parser *p, DdlColumn *column, DdlKey **keys, int *nkeys)
 		if (p->error->code != DDL_OK)
 			return false;
 	} while (found);
+	trim_members(column);
 	ddl_column_inherit_charset(column, column->charset, column->collation);
 	return true;
 }

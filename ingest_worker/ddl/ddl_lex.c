@@ -80,6 +80,17 @@ lex_error(Lexer *lex, size_t start, const char *message)
 	return tok;
 }
 
+/* A version has five or six digits; fewer would be part of the statement. */
+static size_t
+skip_version(const Lexer *lex, size_t pos)
+{
+	size_t digits = 0;
+
+	while (digits < 6 && is_digit(at(lex, pos + digits)))
+		digits++;
+	return pos + (digits >= 5 ? digits : 0);
+}
+
 /* Behind the opening of an executable comment at pos; 0 if none begins there. */
 static size_t
 executable_comment(const Lexer *lex, size_t pos)
@@ -87,20 +98,13 @@ executable_comment(const Lexer *lex, size_t pos)
 	if (at(lex, pos) != '/' || at(lex, pos + 1) != '*')
 		return 0;
 	if (at(lex, pos + 2) == '!')
-	{
-		/* A version has five or six digits; fewer would be part of the statement. */
-		size_t digits = 0;
-
-		while (digits < 6 && is_digit(at(lex, pos + 3 + digits)))
-			digits++;
-		return pos + 3 + (digits >= 5 ? digits : 0);
-	}
+		return skip_version(lex, pos + 3);
 	if (at(lex, pos + 2) == 'T' && at(lex, pos + 3) == '!')
 	{
 		size_t end = pos + 4;
 
 		if (at(lex, end) != '[')
-			return end;
+			return skip_version(lex, end);
 		end++;
 		while (is_name_byte(at(lex, end)) || at(lex, end) == ',' || at(lex, end) == ' ')
 			end++;

@@ -116,6 +116,8 @@ not_yet(const FeedOption *option, const char *value)
 {
 	const char *works = option->working[0] ? option->working : option->standard;
 
+	if (works && strcmp(works, "-1") == 0)
+		works = NULL; /* stands for none */
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("value \"%s\" for option \"%s\" is not supported yet", value, option->name),

@@ -1,0 +1,899 @@
+/*
+ * pack_decode.c
+ *		Decodes blocks of integers and gives datums and vectors of every type but byte strings.
+ */
+#include "engine/pack_reader.h"
+
+#include "engine/pack_kernels.h"
+#include "engine/pack_numeric.h"
+#include "port/pg_bitutils.h"
+#include "utils/memutils.h"
+
+/* Bits of a run's length - 1, as written. */
+#define RUN_BITS 10
+
+/* Images of numerics are kept for codes of at most this many bits. */
+#define IMAGE_BITS 8
+
+static const double power_of_ten[] = {
+	1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+};
+
+/* An allocation aligned to 64 bytes, never freed by itself. */
+uint8 *
+pack_align_alloc(PackReader *reader, Size size)
+{
+	return (uint8 *) TYPEALIGN(64, MemoryContextAlloc(reader->context, size + 64));
+}
+
+static void
+need_codes(PackReader *reader, ReaderColumn *column)
+{
+	if (unlikely(column->codes == NULL))
+	{
+		column->codes = pack_align_alloc(reader, PACK_VECTOR * sizeof(int128));
+		column->temporary = pack_align_alloc(reader, PACK_VECTOR * sizeof(int64));
+	}
+}
+
+const uint8 *
+pack_block_payload(PackReader *reader, ReaderColumn *column, int block, int n, uint32 *left)
+{
+	PackBlock  *entry = &column->blocks[block];
+	const uint8 *payload;
+
+	if (column->fetched != block)
+	{
+		column->fetched = NO_BLOCK;
+		column->payload = pack_fetch(reader, column->att, column->d.offset + entry->offset,
+									 entry->length, &column->scratch, &column->scratch_room);
+		column->fetched = block;
+	}
+	payload = column->payload;
+	*left = entry->length;
+	if (entry->nulls > 0 && entry->nulls < n)
+	{
+		int			words = (n + 63) / 64;
+		int			set = 0;
+
+		if (*left < words * sizeof(uint64))
+			pack_corrupt(column->att, "a block is too short");
+		memcpy(column->valid, payload, words * sizeof(uint64));
+		for (int i = 0; i < words; i++)
+			set += pg_popcount64(column->valid[i]);
+		if (set != n - entry->nulls || (n % 64 != 0 && column->valid[words - 1] >> (n % 64) != 0))
+			pack_corrupt(column->att, "a validity bitmap does not match its null count");
+		payload += words * sizeof(uint64);
+		*left -= words * sizeof(uint64);
+	}
+	return payload;
+}
+
+static inline void
+need(const ReaderColumn *column, uint32 left, uint64 bytes)
+{
+	if (unlikely(left < bytes))
+		pack_corrupt(column->att, "a block is too short");
+}
+
+/* Moves the codes of the rows that are not null from `packed` to their rows; the others get 0. */
+#define SPREAD(Lane) \
+	do { \
+		const Lane *from = packed; \
+		Lane	   *to = (Lane *) column->codes; \
+\
+		for (int i = 0; i < n; i++) \
+		{ \
+			uint64		bit = (column->valid[i / 64] >> (i % 64)) & 1; \
+\
+			to[i] = bit ? *from : 0; \
+			from += bit; \
+		} \
+	} while (0)
+
+static void
+spread_codes(ReaderColumn *column, const void *packed, int lane, int n)
+{
+	switch (lane)
+	{
+		case 1:
+			SPREAD(uint8);
+			break;
+		case 2:
+			SPREAD(uint16);
+			break;
+		case 4:
+			SPREAD(uint32);
+			break;
+		case 8:
+			SPREAD(uint64);
+			break;
+	}
+}
+
+#define REPEAT(Lane) \
+	do { \
+		const Lane *heads = (const Lane *) column->temporary; \
+		Lane	   *to = (Lane *) column->codes; \
+\
+		for (uint64 run = 0; run < count; run++) \
+			for (int k = 0; k <= lengths[run]; k++) \
+				*to++ = heads[run]; \
+	} while (0)
+
+static void
+decode_runs(ReaderColumn *column, const uint8 *payload, uint32 left, int width, int n)
+{
+	const PackKernels *kernels = pack_kernels();
+	uint16		lengths[PACK_VECTOR] pg_attribute_aligned(64);
+	uint64		count;
+	uint64		rows = 0;
+
+	need(column, left, sizeof(count));
+	memcpy(&count, payload, sizeof(count));
+	if (count < 1 || count > n)
+		pack_corrupt(column->att, "impossible number of runs");
+	need(column, left, sizeof(count) + pack_packed_bytes(count, width) +
+		 pack_packed_bytes(count, RUN_BITS));
+	payload += sizeof(count);
+	if (width > 0)
+		kernels->unpack(payload, count, width, column->temporary);
+	kernels->unpack(payload + pack_packed_bytes(count, width), count, RUN_BITS, lengths);
+	for (uint64 run = 0; run < count; run++)
+		rows += lengths[run] + 1;
+	if (rows != n)
+		pack_corrupt(column->att, "runs do not add up to the rows");
+	switch (pack_lane(width))
+	{
+		case 1:
+			REPEAT(uint8);
+			break;
+		case 2:
+			REPEAT(uint16);
+			break;
+		case 4:
+			REPEAT(uint32);
+			break;
+		case 8:
+			REPEAT(uint64);
+			break;
+	}
+}
+
+/* Differences become values in place: lanes of 8 bytes over base 0. */
+static void
+decode_deltas(ReaderColumn *column, const uint8 *payload, uint32 left, int width, int n, uint64 base)
+{
+	const PackKernels *kernels = pack_kernels();
+	int64	   *values = (int64 *) column->codes;
+	uint64		least;
+	uint64		value = base;
+
+	need(column, left, sizeof(least) + pack_packed_bytes(n, width));
+	memcpy(&least, payload, sizeof(least));
+	if (width > 0)
+		kernels->unpack(payload + sizeof(least), n, width, column->temporary);
+	kernels->widen(column->temporary, pack_lane(width), n, least, 1, values);
+	values[0] = value;
+	for (int i = 1; i < n; i++)
+		values[i] = value += values[i];
+}
+
+/*
+ * Decodes a block of integers.  With nulls in it column->valid says which; a block of nulls only gives a
+ * constant.
+ */
+void
+pack_decode_ints(PackReader *reader, ReaderColumn *column, int block, PackInts *out)
+{
+	PackBlock  *entry = &column->blocks[block];
+	int			n = pack_block_rows(reader, block);
+	int			width = entry->width;
+	int			method = entry->method & PACK_METHOD_MASK;
+	const uint8 *payload;
+	uint32		left;
+
+	out->nulls = entry->nulls;
+	out->base = entry->u.base;
+	out->step = column->d.step;
+	out->lane = 0;
+	out->codes = NULL;
+	if (entry->nulls == n)
+	{
+		memset(column->valid, 0, sizeof(column->valid));
+		out->base = 0;
+		return;
+	}
+	payload = pack_block_payload(reader, column, block, n, &left);
+	if (width > 64)
+		pack_corrupt(column->att, "impossible bit width");
+	need_codes(reader, column);
+	column->widened = NO_BLOCK;
+	out->lane = pack_lane(width);
+	out->codes = column->codes;
+
+	if (method == PACK_METHOD_DECIMAL && column->d.klass == PACK_CLASS_FLOAT8)
+	{
+		need(column, left, sizeof(uint64));
+		payload += sizeof(uint64);	/* the exponent is the caller's */
+		left -= sizeof(uint64);
+		out->step = 1;
+		method = PACK_METHOD_FOR;
+	}
+	switch (method)
+	{
+		case PACK_METHOD_FOR:
+			if (entry->method & PACK_BLOCK_SPARSE)
+			{
+				int			present = n - entry->nulls;
+
+				need(column, left, pack_packed_bytes(present, width));
+				if (width > 0)
+				{
+					pack_kernels()->unpack(payload, present, width, column->temporary);
+					if (entry->nulls > 0)
+						spread_codes(column, column->temporary, out->lane, n);
+					else
+						memcpy(column->codes, column->temporary, n * out->lane);
+				}
+				break;
+			}
+			need(column, left, pack_packed_bytes(n, width));
+			if (width > 0)
+				pack_kernels()->unpack(payload, n, width, column->codes);
+			break;
+		case PACK_METHOD_RLE:
+			decode_runs(column, payload, left, width, n);
+			break;
+		case PACK_METHOD_DELTA:
+			decode_deltas(column, payload, left, width, n, entry->u.base);
+			out->lane = 8;
+			out->base = 0;
+			out->step = 1;
+			break;
+		default:
+			pack_corrupt(column->att, "unknown way of storing a block");
+	}
+	if (out->lane == 0)
+		out->codes = NULL;
+}
+
+/* Decimal places of a DECIMAL block. */
+static double
+decimal_divisor(PackReader *reader, ReaderColumn *column, int block)
+{
+	int			n = pack_block_rows(reader, block);
+	uint32		left;
+	const uint8 *payload = pack_block_payload(reader, column, block, n, &left);
+	uint64		exponent;
+
+	need(column, left, sizeof(exponent));
+	memcpy(&exponent, payload, sizeof(exponent));
+	if (exponent >= lengthof(power_of_ten))
+		pack_corrupt(column->att, "impossible number of decimal places");
+	return power_of_ten[exponent];
+}
+
+static inline bool
+is_decimal(const ReaderColumn *column, int block)
+{
+	return (column->blocks[block].method & PACK_METHOD_MASK) == PACK_METHOD_DECIMAL;
+}
+
+static inline int64
+double_bits(double value)
+{
+	int64		bits;
+
+	memcpy(&bits, &value, sizeof(bits));
+	return bits;
+}
+
+/* The integer of one row, without decoding the block where its method allows; for floats their bits. */
+int64
+pack_single_int(PackReader *reader, ReaderColumn *column, int block, int row, bool *isnull)
+{
+	PackBlock  *entry = &column->blocks[block];
+	int			n = pack_block_rows(reader, block);
+	int			method = entry->method & PACK_METHOD_MASK;
+	int			width = entry->width;
+	int			codes = n;
+	const uint8 *payload;
+	uint32		left;
+
+	*isnull = entry->nulls == n;
+	if (*isnull)
+		return 0;
+	payload = pack_block_payload(reader, column, block, n, &left);
+	if (entry->nulls > 0 && !pack_row_valid(column, row))
+	{
+		*isnull = true;
+		return 0;
+	}
+	if ((method == PACK_METHOD_FOR || method == PACK_METHOD_DECIMAL) && width <= 64)
+	{
+		int64		step = column->d.step;
+		int64		value;
+
+		if (method == PACK_METHOD_DECIMAL)
+		{
+			need(column, left, sizeof(uint64));
+			payload += sizeof(uint64);
+			left -= sizeof(uint64);
+			step = 1;
+		}
+		if (entry->method & PACK_BLOCK_SPARSE)
+		{
+			codes = n - entry->nulls;
+			if (entry->nulls > 0)
+			{
+				int			rank = 0;
+
+				for (int i = 0; i < row / 64; i++)
+					rank += pg_popcount64(column->valid[i]);
+				row = rank + pg_popcount64(column->valid[row / 64] &
+										   ((UINT64CONST(1) << (row % 64)) - 1));
+			}
+		}
+		need(column, left, pack_packed_bytes(codes, width));
+		value = (int64) ((uint64) entry->u.base +
+						 (uint64) step * pack_packed_get(payload, codes, width, row));
+		if (method == PACK_METHOD_DECIMAL)
+		{
+			if (column->d.klass != PACK_CLASS_FLOAT8)
+				pack_corrupt(column->att, "unknown way of storing a block");
+			value = double_bits((double) value / decimal_divisor(reader, column, block));
+		}
+		return value;
+	}
+	if (column->widened != block)
+	{
+		PackInts	ints;
+
+		pack_decode_ints(reader, column, block, &ints);
+		if (column->integers == NULL)
+			column->integers = (int64 *) pack_align_alloc(reader, PACK_VECTOR * sizeof(int64));
+		pack_kernels()->widen(ints.codes, ints.lane, n, ints.base, ints.step, column->integers);
+		column->widened = block;
+	}
+	return column->integers[row];
+}
+
+/* Sets `isnull` and clears the datums of nulls. */
+void
+pack_apply_nulls(ReaderColumn *column, int n, int nulls, Datum *values, bool *isnull)
+{
+	if (nulls == 0)
+	{
+		memset(isnull, 0, n);
+		return;
+	}
+	if (nulls == n)
+	{
+		memset(isnull, 1, n);
+		memset(values, 0, n * sizeof(Datum));
+		return;
+	}
+	for (int i = 0; i < n; i++)
+	{
+		bool		null = !pack_row_valid(column, i);
+
+		isnull[i] = null;
+		if (null)
+			values[i] = (Datum) 0;
+	}
+}
+
+/* ---------------------------------------------------------------- numeric ---- */
+
+/* Reads the exceptions of a numeric chunk, which stay for the life of the reader. */
+static void
+load_exceptions(PackReader *reader, ReaderColumn *column)
+{
+	PackColumn *d = &column->d;
+	uint64		count = d->aux_count;
+	uint8	   *copy = NULL;
+	uint8	   *images;
+	uint64		room = 0;
+	uint64		used = count * sizeof(PackException);
+	const uint8 *aux;
+	uint32		previous = 0;
+
+	if (count > reader->nrows || used > d->aux_length)
+		pack_corrupt(column->att, "impossible number of exceptions");
+	aux = pack_fetch(reader, column->att, d->offset + d->aux_offset, d->aux_length, &copy, &room);
+	column->fetched = NO_BLOCK;
+	column->exceptions = MemoryContextAlloc(reader->context, Max(count, 1) * sizeof(Datum));
+	images = MemoryContextAllocHuge(reader->context, d->aux_length + count * 8 + 8);
+	column->exception_rows = MemoryContextAlloc(reader->context, PACK_VECTOR * sizeof(uint16));
+	column->exception_index = MemoryContextAlloc(reader->context, Max(count, 1) * sizeof(uint32));
+	for (uint32 i = 0; i < count; i++)
+	{
+		PackException exception;
+
+		memcpy(&exception, aux + i * sizeof(PackException), sizeof(exception));
+		if (exception.index >= reader->nrows || (i > 0 && exception.index <= previous))
+			pack_corrupt(column->att, "exceptions out of order");
+		if (exception.length < 2 || exception.length > d->aux_length - used ||
+			exception.length > MaxAllocSize - VARHDRSZ)
+			pack_corrupt(column->att, "an exception reaches beyond the chunk");
+		column->exception_index[i] = previous = exception.index;
+		column->exceptions[i] = PointerGetDatum(images);
+		SET_VARSIZE(images, VARHDRSZ + exception.length);
+		memcpy(images + VARHDRSZ, aux + used, exception.length);
+		images += INTALIGN(VARHDRSZ + exception.length);
+		used += exception.length;
+	}
+	if (copy != NULL)
+		pfree(copy);
+}
+
+/* The exceptions at or after a row: number of the first. */
+static uint32
+first_exception(PackReader *reader, ReaderColumn *column, uint32 index)
+{
+	uint32		low = 0;
+	uint32		high = column->d.aux_count;
+
+	if (column->exceptions == NULL)
+		load_exceptions(reader, column);
+	while (low < high)
+	{
+		uint32		middle = low + (high - low) / 2;
+
+		if (column->exception_index[middle] < index)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* Decodes a block of int128 to column->codes. */
+static void
+decode_wide(PackReader *reader, ReaderColumn *column, int block)
+{
+	PackBlock  *entry = &column->blocks[block];
+	int			n = pack_block_rows(reader, block);
+	int128	   *values;
+	const uint8 *payload;
+	uint32		left;
+	int128		base;
+
+	need_codes(reader, column);
+	values = (int128 *) column->codes;
+	if (entry->nulls == n)
+	{
+		memset(column->valid, 0, sizeof(column->valid));
+		memset(values, 0, n * sizeof(int128));
+		return;
+	}
+	payload = pack_block_payload(reader, column, block, n, &left);
+	if ((entry->method & PACK_METHOD_MASK) != PACK_METHOD_WIDE)
+		pack_corrupt(column->att, "unknown way of storing a block");
+	if (entry->width == 128)
+	{
+		need(column, left, n * sizeof(int128));
+		memcpy(values, payload, n * sizeof(int128));
+		return;
+	}
+	if (entry->width > 64)
+		pack_corrupt(column->att, "impossible bit width");
+	need(column, left, sizeof(base) + pack_packed_bytes(n, entry->width));
+	memcpy(&base, payload, sizeof(base));
+	if (entry->width > 0)
+	{
+		pack_kernels()->unpack(payload + sizeof(base), n, entry->width, column->temporary);
+		if (column->integers == NULL)
+			column->integers = (int64 *) pack_align_alloc(reader, PACK_VECTOR * sizeof(int64));
+		pack_kernels()->widen(column->temporary, pack_lane(entry->width), n, 0, 1, column->integers);
+		for (int i = 0; i < n; i++)
+			values[i] = (int128) ((unsigned __int128) base + (uint64) column->integers[i]);
+	}
+	else
+		for (int i = 0; i < n; i++)
+			values[i] = base;
+	column->widened = NO_BLOCK;
+}
+
+/* Digits that fit numeric's short form at the scale; what does not cannot have been written. */
+static inline void
+check_wide(const ReaderColumn *column, int128 value)
+{
+	const int128 limit = (int128) INT64CONST(1000000000000000000) * INT64CONST(1000000000000000000) *
+		100;
+
+	if (value >= limit || value <= -limit)
+		pack_corrupt(column->att, "a number has more than 38 digits");
+}
+
+static void
+numeric_datums(PackReader *reader, ReaderColumn *column, int block, Datum *values)
+{
+	int			n = pack_block_rows(reader, block);
+	int			scale = column->d.scale;
+	PackInts	ints;
+
+	if (column->d.encoding == PACK_ENCODING_WIDE)
+	{
+		const int128 *wide;
+
+		decode_wide(reader, column, block);
+		wide = (const int128 *) column->codes;
+		pack_reserve(reader, &column->datums, &column->datums_room,
+					 PACK_VECTOR * PACK_NUMERIC_STRIDE128);
+		for (int i = 0; i < n; i++)
+		{
+			uint8	   *image = column->datums + i * PACK_NUMERIC_STRIDE128;
+
+			check_wide(column, wide[i]);
+			pack_numeric_build128(wide[i], scale, image);
+			values[i] = PointerGetDatum(image);
+		}
+		return;
+	}
+
+	pack_decode_ints(reader, column, block, &ints);
+	if (ints.lane <= 1)
+	{
+		/* few codes: build each number once, and keep it for the blocks that follow */
+		int			width = column->blocks[block].width;
+		const uint8 *codes = ints.codes;
+
+		if (column->images == NULL)
+			column->images = MemoryContextAlloc(reader->context,
+												(1 << IMAGE_BITS) * PACK_NUMERIC_STRIDE64);
+		if (column->images_width < width + 1 || column->images_base != ints.base)
+		{
+			for (int code = 0; code < 1 << width; code++)
+				pack_numeric_build64((int64) ((uint64) ints.base + (uint64) ints.step * code), scale,
+									 column->images + code * PACK_NUMERIC_STRIDE64);
+			column->images_width = width + 1;
+			column->images_base = ints.base;
+		}
+		if (ints.lane == 0)
+			for (int i = 0; i < n; i++)
+				values[i] = PointerGetDatum(column->images);
+		else
+			for (int i = 0; i < n; i++)
+				values[i] = PointerGetDatum(column->images + codes[i] * PACK_NUMERIC_STRIDE64);
+		return;
+	}
+	pack_reserve(reader, &column->datums, &column->datums_room, PACK_VECTOR * PACK_NUMERIC_STRIDE64);
+	pack_kernels()->widen(ints.codes, ints.lane, n, ints.base, ints.step, (int64 *) values);
+	for (int i = 0; i < n; i++)
+	{
+		uint8	   *image = column->datums + i * PACK_NUMERIC_STRIDE64;
+
+		pack_numeric_build64((int64) values[i], scale, image);
+		values[i] = PointerGetDatum(image);
+	}
+}
+
+/* Replaces exceptional rows of a block. */
+static void
+put_exceptions(PackReader *reader, ReaderColumn *column, int block, Datum *values)
+{
+	uint32		start = (uint32) block * PACK_VECTOR;
+	uint32		end = start + pack_block_rows(reader, block);
+
+	for (uint32 i = first_exception(reader, column, start);
+		 i < column->d.aux_count && column->exception_index[i] < end; i++)
+		values[column->exception_index[i] - start] = column->exceptions[i];
+}
+
+static Datum
+numeric_datum(PackReader *reader, ReaderColumn *column, int block, int row, bool *isnull)
+{
+	uint8	   *image = (uint8 *) column->images_single;
+
+	if (column->d.aux_count > 0)
+	{
+		uint32		index = (uint32) block * PACK_VECTOR + row;
+		uint32		found = first_exception(reader, column, index);
+
+		if (found < column->d.aux_count && column->exception_index[found] == index)
+		{
+			*isnull = false;
+			return column->exceptions[found];
+		}
+	}
+	if (column->d.encoding == PACK_ENCODING_WIDE)
+	{
+		int			n = pack_block_rows(reader, block);
+		int128		value;
+
+		decode_wide(reader, column, block);
+		*isnull = column->blocks[block].nulls == n ||
+			(column->blocks[block].nulls > 0 && !pack_row_valid(column, row));
+		value = ((const int128 *) column->codes)[row];
+		check_wide(column, value);
+		pack_numeric_build128(value, column->d.scale, image);
+	}
+	else
+		pack_numeric_build64(pack_single_int(reader, column, block, row, isnull), column->d.scale,
+							 image);
+	return *isnull ? (Datum) 0 : PointerGetDatum(image);
+}
+
+/* ---------------------------------------------------------------- datums ---- */
+
+/* PostgreSQL sign-extends what it reads of attlen bytes, whatever the type. */
+static inline Datum
+unsigned_datum(int16 attlen, int64 value)
+{
+	switch (attlen)
+	{
+		case 1:
+			return CharGetDatum((char) value);
+		case 2:
+			return Int16GetDatum((int16) value);
+		case 4:
+			return Int32GetDatum((int32) value);
+		default:
+			return (Datum) value;
+	}
+}
+
+static void
+int_datums(PackReader *reader, ReaderColumn *column, int block, Datum *values)
+{
+	int			n = pack_block_rows(reader, block);
+	PackInts	ints;
+
+	StaticAssertStmt(sizeof(Datum) == sizeof(int64), "datums hold 64 bits");
+	pack_decode_ints(reader, column, block, &ints);
+	pack_kernels()->widen(ints.codes, ints.lane, n, ints.base, ints.step, (int64 *) values);
+	if (is_decimal(column, block) && ints.nulls < n)
+		pack_kernels()->int_to_double((const int64 *) values, n,
+									  decimal_divisor(reader, column, block), (double *) values);
+	else if (column->d.klass == PACK_CLASS_UINT && column->attlen < 8)
+		for (int i = 0; i < n; i++)
+			values[i] = unsigned_datum(column->attlen, (int64) values[i]);
+}
+
+static inline bool
+is_numbers(const ReaderColumn *column)
+{
+	return column->d.encoding <= PACK_ENCODING_WIDE;
+}
+
+void
+pack_read_datums(PackReader *reader, int att, int block, Datum *values, bool *isnull)
+{
+	ReaderColumn *column = pack_column(reader, att);
+	int			n = pack_block_rows(reader, block);
+
+	if (column->constant)
+	{
+		for (int i = 0; i < n; i++)
+			values[i] = column->value;
+		memset(isnull, column->isnull, n);
+		return;
+	}
+	if (reader->tiny)
+	{
+		uint32		first = att * reader->nrows + block * PACK_VECTOR;
+
+		memcpy(values, reader->tiny_values + first, n * sizeof(Datum));
+		memcpy(isnull, reader->tiny_nulls + first, n);
+		return;
+	}
+	if (!is_numbers(column))
+	{
+		pack_bytes_datums(reader, column, block, values, isnull);
+		return;
+	}
+	if (column->d.klass == PACK_CLASS_NUMERIC)
+	{
+		numeric_datums(reader, column, block, values);
+		if (column->d.aux_count > 0)
+			put_exceptions(reader, column, block, values);
+	}
+	else
+		int_datums(reader, column, block, values);
+	pack_apply_nulls(column, n, column->blocks[block].nulls, values, isnull);
+}
+
+Datum
+pack_read_datum(PackReader *reader, int att, uint32 index, bool *isnull)
+{
+	ReaderColumn *column = pack_column(reader, att);
+	int			block = index / PACK_VECTOR;
+	int			row = index % PACK_VECTOR;
+	int64		value;
+
+	Assert(index < reader->nrows);
+	if (column->constant)
+	{
+		*isnull = column->isnull;
+		return column->value;
+	}
+	if (reader->tiny)
+	{
+		*isnull = reader->tiny_nulls[att * reader->nrows + index];
+		return reader->tiny_values[att * reader->nrows + index];
+	}
+	if (!is_numbers(column))
+		return pack_bytes_datum(reader, column, block, row, isnull);
+	if (column->d.klass == PACK_CLASS_NUMERIC)
+		return numeric_datum(reader, column, block, row, isnull);
+	value = pack_single_int(reader, column, block, row, isnull);
+	return column->d.klass == PACK_CLASS_UINT ? unsigned_datum(column->attlen, value) : (Datum) value;
+}
+
+/* ---------------------------------------------------------------- vectors ---- */
+
+/* float4 bits are 4-byte lanes, float8 bits 8-byte ones. */
+static void
+float_vector(PackReader *reader, ReaderColumn *column, int block, PackVector *out)
+{
+	int			n = out->nrows;
+	PackInts	ints;
+	int64	   *wide;
+
+	pack_decode_ints(reader, column, block, &ints);
+	if (column->integers == NULL)
+		column->integers = (int64 *) pack_align_alloc(reader, PACK_VECTOR * sizeof(int64));
+	column->widened = NO_BLOCK;
+	wide = column->integers;
+	pack_kernels()->widen(ints.codes, ints.lane, n, ints.base, ints.step, wide);
+	if (is_decimal(column, block) && ints.nulls < n)
+		pack_kernels()->int_to_double(wide, n, decimal_divisor(reader, column, block),
+									  (double *) wide);
+	if (column->d.klass == PACK_CLASS_FLOAT4)
+	{
+		int32	   *narrow = (int32 *) column->codes;
+
+		need_codes(reader, column);
+		narrow = (int32 *) column->codes;
+		for (int i = 0; i < n; i++)
+			narrow[i] = (int32) wide[i];
+		out->kind = PACK_VECTOR_FLOAT4;
+		out->lane = 4;
+		out->codes = narrow;
+	}
+	else
+	{
+		out->kind = PACK_VECTOR_FLOAT8;
+		out->lane = 8;
+		out->codes = wide;
+	}
+}
+
+/* A dictionary's codes, all in range, in lanes of at most 4 bytes. */
+static void
+dict_vector(PackReader *reader, ReaderColumn *column, int block, PackVector *out)
+{
+	int			n = out->nrows;
+	PackInts	ints;
+	int64	   *wide;
+	uint32	   *narrow;
+
+	pack_load_dictionary(reader, column);
+	pack_decode_ints(reader, column, block, &ints);
+	out->kind = PACK_VECTOR_DICT;
+	out->dict = &column->dict;
+	out->step = 1;
+	if (ints.nulls == n)
+		return;
+	if (ints.lane < 4 && ints.step == 1 && ints.base >= 0 &&
+		ints.base + ((INT64CONST(1) << column->blocks[block].width) - 1) < column->dict.count)
+	{
+		out->lane = ints.lane;
+		out->codes = ints.codes;
+		out->base = ints.base;
+		return;
+	}
+	if (column->integers == NULL)
+		column->integers = (int64 *) pack_align_alloc(reader, PACK_VECTOR * sizeof(int64));
+	wide = column->integers;
+	column->widened = NO_BLOCK;
+	pack_kernels()->widen(ints.codes, ints.lane, n, ints.base, ints.step, wide);
+	need_codes(reader, column);
+	narrow = (uint32 *) column->codes;
+	for (int i = 0; i < n; i++)
+	{
+		if ((uint64) wide[i] >= column->dict.count)
+			pack_corrupt(column->att, "a code is not in the dictionary");
+		narrow[i] = wide[i];
+	}
+	out->lane = 4;
+	out->codes = narrow;
+}
+
+static void
+numeric_exceptions(PackReader *reader, ReaderColumn *column, int block, PackVector *out)
+{
+	uint32		start = (uint32) block * PACK_VECTOR;
+	uint32		first = first_exception(reader, column, start);
+
+	out->exceptions = column->exceptions + first;
+	out->exception_rows = column->exception_rows;
+	for (uint32 i = first;
+		 i < column->d.aux_count && column->exception_index[i] < start + out->nrows; i++)
+		column->exception_rows[out->nexceptions++] = column->exception_index[i] - start;
+}
+
+/* The missing value of an attribute that is newer than the pack, or nulls. */
+static void
+constant_vector(PackReader *reader, ReaderColumn *column, int att, PackVector *out)
+{
+	if (column->isnull)
+	{
+		memset(column->valid, 0, sizeof(column->valid));
+		out->valid = column->valid;
+		out->nulls = out->nrows;
+		out->kind = PACK_VECTOR_INT;
+		out->step = 1;
+		return;
+	}
+	pack_tiny_vector(reader, att, out);
+}
+
+void
+pack_read_vector(PackReader *reader, int att, int block, PackVector *out)
+{
+	ReaderColumn *column = pack_column(reader, att);
+	PackBlock  *entry;
+	PackInts	ints;
+
+	memset(out, 0, sizeof(*out));
+	out->nrows = pack_block_rows(reader, block);
+	if (column->constant)
+	{
+		constant_vector(reader, column, att, out);
+		return;
+	}
+	if (reader->tiny)
+	{
+		pack_tiny_vector(reader, att, out);
+		return;
+	}
+	entry = &column->blocks[block];
+	out->nulls = entry->nulls;
+	out->valid = entry->nulls > 0 ? column->valid : NULL;
+	out->is_numeric = column->d.klass == PACK_CLASS_NUMERIC && is_numbers(column);
+	switch (column->d.encoding)
+	{
+		case PACK_ENCODING_INTS:
+			if (column->d.klass == PACK_CLASS_FLOAT4 || column->d.klass == PACK_CLASS_FLOAT8)
+			{
+				float_vector(reader, column, block, out);
+				break;
+			}
+			pack_decode_ints(reader, column, block, &ints);
+			out->kind = PACK_VECTOR_INT;
+			out->lane = ints.lane;
+			out->codes = ints.codes;
+			out->base = ints.base;
+			out->step = ints.step;
+			break;
+		case PACK_ENCODING_WIDE:
+			decode_wide(reader, column, block);
+			out->kind = PACK_VECTOR_INT128;
+			out->lane = 16;
+			out->codes = column->codes;
+			break;
+		case PACK_ENCODING_DICT:
+			dict_vector(reader, column, block, out);
+			break;
+		default:
+			pack_read_strings(reader, column, block, &out->nulls);
+			out->kind = PACK_VECTOR_BYTES;
+			out->strings = column->strings;
+			break;
+	}
+	if (out->is_numeric)
+	{
+		out->scale = column->d.scale;
+		if (column->d.aux_count > 0)
+			numeric_exceptions(reader, column, block, out);
+	}
+}
+
+void
+pack_vector_int64(const PackVector *vector, int64 *out)
+{
+	pack_kernels()->widen(vector->codes, vector->lane, vector->nrows, vector->base, vector->step, out);
+}

@@ -1,0 +1,638 @@
+/*
+ * pack_encode_bytes.c
+ *		Chunks of byte strings: text, bytea, every type passed by reference but numeric.
+ *
+ * Either a sorted dictionary and blocks of codes, or blocks of lengths with the bytes themselves in
+ * frames of 2^k rows, stored plainly or compressed frame by frame.  A frame holds about FRAME_BYTES, so
+ * that one value is read without decoding the chunk.
+ */
+#include "engine/pack_writer.h"
+
+#include <lz4.h>
+#include <zstd.h>
+
+#include "engine/pack_kernels.h"
+#include "miscadmin.h"
+#include "port/pg_bswap.h"
+#include "utils/memutils.h"
+
+/* Bytes that a compressed frame aims at, and the most a frame of several rows may have. */
+#define FRAME_BYTES (64 * 1024)
+#define FRAME_MAX (16 * 1024 * 1024)
+#define FRAME_MAX_SHIFT 17
+
+/* Values shorter than this on average are read by scans: zstd has to be much better than lz4. */
+#define COLD_LENGTH 512
+#define ZSTD_LEVEL 1
+
+/* A dictionary is given up when a start of this many rows has more distinct values than half. */
+#define DICT_PROBE 2048
+
+/* Packs after which an encoding that did not pay is tried again. */
+#define RETRY_PACKS 16
+
+/* ---------------------------------------------------------------- dictionary ---- */
+
+typedef struct DictBuilder
+{
+	PackString *entries;
+	uint32		count;
+	uint32		limit;
+	uint64		bytes;
+	uint32	   *slots;			/* entry + 1; 0: free */
+	uint64	   *hashes;			/* of the entries */
+	uint32		mask;
+} DictBuilder;
+
+static inline uint64
+hash_bytes64(const uint8 *data, uint32 length)
+{
+	uint64		hash = length * UINT64CONST(0x9e3779b97f4a7c15);
+	uint64		word = 0;
+
+	for (; length >= 8; length -= 8, data += 8)
+	{
+		memcpy(&word, data, 8);
+		hash = (hash ^ word) * UINT64CONST(0xff51afd7ed558ccd);
+		hash ^= hash >> 32;
+	}
+	word = 0;
+	memcpy(&word, data, length);
+	hash = (hash ^ word) * UINT64CONST(0xff51afd7ed558ccd);
+	return hash ^ (hash >> 32);
+}
+
+/* Number of the entry equal to `value`, added if it is new; -1: the dictionary is full. */
+static int64
+dict_code(DictBuilder *dict, PackString value)
+{
+	uint64		hash = hash_bytes64(value.data, value.length);
+	uint32		slot = hash & dict->mask;
+
+	for (;; slot = (slot + 1) & dict->mask)
+	{
+		uint32		entry = dict->slots[slot];
+
+		if (entry == 0)
+			break;
+		entry--;
+		if (dict->hashes[entry] == hash && dict->entries[entry].length == value.length &&
+			memcmp(dict->entries[entry].data, value.data, value.length) == 0)
+			return entry;
+	}
+	if (dict->count == dict->limit)
+		return -1;
+	dict->entries[dict->count] = value;
+	dict->hashes[dict->count] = hash;
+	dict->bytes += value.length;
+	dict->slots[slot] = ++dict->count;
+	return dict->count - 1;
+}
+
+static int
+compare_strings(const PackString *a, const PackString *b)
+{
+	int			order = memcmp(a->data, b->data, Min(a->length, b->length));
+
+	if (order != 0)
+		return order;
+	return a->length < b->length ? -1 : a->length > b->length;
+}
+
+typedef struct SortEntry
+{
+	PackString	string;
+	uint32		entry;
+} SortEntry;
+
+static int
+compare_entries(const void *a, const void *b)
+{
+	return compare_strings(&((const SortEntry *) a)->string, &((const SortEntry *) b)->string);
+}
+
+/*
+ * The codes of all rows in a new dictionary, or NULL if it does not pay.  Null rows get code 0.
+ */
+static int64 *
+dict_build(PackWriter *writer, const WriterColumn *source, const PackString *strings, DictBuilder *dict)
+{
+	uint32		n = writer->nrows;
+	int64	   *codes;
+	int64		last = -1;
+	PackString	previous = {NULL, 0};
+	uint64		slots = 256;
+	uint64		plain;
+
+	memset(dict, 0, sizeof(*dict));
+	dict->limit = Min(PACK_MAX_DICT, n / 2 + 1);
+	while (slots < (uint64) dict->limit * 2)
+		slots *= 2;
+	dict->mask = slots - 1;
+	dict->slots = MemoryContextAllocZero(writer->scratch, slots * sizeof(uint32));
+	dict->entries = MemoryContextAlloc(writer->scratch, dict->limit * sizeof(PackString));
+	dict->hashes = MemoryContextAlloc(writer->scratch, dict->limit * sizeof(uint64));
+	codes = MemoryContextAllocHuge(writer->scratch, n * sizeof(int64));
+	for (uint32 i = 0; i < n; i++)
+	{
+		if (source->null_count > 0 && source->nulls[i])
+		{
+			codes[i] = 0;
+			continue;
+		}
+		if (last < 0 || strings[i].length != previous.length ||
+			memcmp(strings[i].data, previous.data, previous.length) != 0)
+			last = dict_code(dict, strings[i]);
+		previous = strings[i];
+		if (last < 0 || (i == DICT_PROBE && dict->count > DICT_PROBE / 2))
+			return NULL;
+		codes[i] = last;
+	}
+	if (dict->bytes > FRAME_MAX)
+		return NULL;
+	plain = source->bytes + n;
+	if (dict->count > 64 &&
+		(dict->bytes + dict->count * sizeof(uint32) + n * pack_width(dict->count - 1) / 8) * 2 > plain)
+		return NULL;
+	return codes;
+}
+
+/* Sorts the entries and renumbers the codes. */
+static void
+dict_sort(PackWriter *writer, DictBuilder *dict, int64 *codes, const uint8 *nulls)
+{
+	SortEntry  *sorted = MemoryContextAlloc(writer->scratch, dict->count * sizeof(SortEntry));
+	uint32	   *ranks = MemoryContextAlloc(writer->scratch, dict->count * sizeof(uint32));
+
+	for (uint32 i = 0; i < dict->count; i++)
+	{
+		sorted[i].string = dict->entries[i];
+		sorted[i].entry = i;
+	}
+	qsort(sorted, dict->count, sizeof(SortEntry), compare_entries);
+	for (uint32 i = 0; i < dict->count; i++)
+	{
+		dict->entries[i] = sorted[i].string;
+		ranks[sorted[i].entry] = i;
+	}
+	for (uint32 i = 0; i < writer->nrows; i++)
+		codes[i] = ranks[codes[i]];
+}
+
+static void
+range_prefix(uint8 *prefix, uint8 *length, bool *cut, PackString value)
+{
+	*length = Min(value.length, PACK_RANGE_PREFIX);
+	*cut = value.length > PACK_RANGE_PREFIX;
+	memcpy(prefix, value.data, *length);
+}
+
+/* Enters the chunk's smallest and largest value. */
+static void
+set_column_range(PackColumn *column, PackString min, PackString max)
+{
+	bool		min_cut;
+	bool		max_cut;
+
+	range_prefix(column->min, &column->min_length, &min_cut, min);
+	range_prefix(column->max, &column->max_length, &max_cut, max);
+	column->flags |= (min_cut ? 0 : PACK_COLUMN_EXACT) | (max_cut ? PACK_COLUMN_MAX_CUT : 0);
+}
+
+static void
+dict_write(PackWriter *writer, const WriterColumn *source, DictBuilder *dict, int64 *codes,
+		   PackBuffer *out, PackColumn *column, PackBlock *directory)
+{
+	IntChunk	chunk = {0};
+	PackColumn	ints = *column;
+	uint64		raw = dict->count * sizeof(uint32) + dict->bytes;
+	uint8	   *image = MemoryContextAllocHuge(writer->scratch, raw);
+	uint8	   *at = image;
+	char	   *compressed;
+	int			compressed_length = 0;
+
+	dict_sort(writer, dict, codes, source->nulls);
+	for (uint32 i = 0; i < dict->count; i++, at += sizeof(uint32))
+		memcpy(at, &dict->entries[i].length, sizeof(uint32));
+	for (uint32 i = 0; i < dict->count; i++)
+	{
+		if (dict->entries[i].length > 0)
+			memcpy(at, dict->entries[i].data, dict->entries[i].length);
+		at += dict->entries[i].length;
+	}
+	column->encoding = PACK_ENCODING_DICT;
+	column->aux_offset = out->length - column->offset;
+	column->aux_count = dict->count;
+	column->aux_raw = column->aux_length = raw;
+	if (raw > 1024 && raw < FRAME_MAX)
+	{
+		compressed = MemoryContextAlloc(writer->scratch, LZ4_compressBound(raw));
+		compressed_length = LZ4_compress_default((const char *) image, compressed, raw,
+												 LZ4_compressBound(raw));
+		if (compressed_length > 0 && compressed_length < raw - raw / 8)
+		{
+			column->aux_length = compressed_length;
+			image = (uint8 *) compressed;
+		}
+	}
+	pack_buffer_append(out, image, column->aux_length);
+	pack_buffer_align(out, 8);
+
+	if (source->null_count > 0)
+		pack_fill_nulls(codes, source->nulls, writer->nrows);
+	chunk.values = codes;
+	chunk.nulls = source->nulls;
+	chunk.nrows = writer->nrows;
+	chunk.null_count = source->null_count;
+	chunk.step = 1;
+	pack_encode_ints(out, &ints, directory, &chunk);
+	column->flags |= ints.flags & PACK_COLUMN_SORTED;
+	set_column_range(column, dict->entries[0], dict->entries[dict->count - 1]);
+}
+
+/* ---------------------------------------------------------------- frames ---- */
+
+typedef struct FrameWriter
+{
+	PackWriter *writer;
+	const PackString *strings;
+	PackEncoding codec;
+	int			shift;
+	PackFrame  *frames;
+	uint8	   *raw;			/* bytes of one frame */
+	uint64		raw_room;
+	uint8	   *compressed;
+	uint64		compressed_room;
+} FrameWriter;
+
+/* One context for the process: making one costs as much as a small frame. */
+static ZSTD_CCtx *
+zstd_context(void)
+{
+	static ZSTD_CCtx *context;
+
+	if (context == NULL)
+	{
+		context = ZSTD_createCCtx();
+		if (context == NULL)
+			ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	}
+	return context;
+}
+
+/* Compresses to `target`; 0: it does not fit or failed, store the bytes as they are. */
+static uint64
+compress_bytes(PackEncoding codec, const uint8 *raw, uint64 length, uint8 *target, uint64 room)
+{
+	if (codec == PACK_ENCODING_LZ4)
+	{
+		if (length > LZ4_MAX_INPUT_SIZE)
+			return 0;
+		return Max(0, LZ4_compress_default((const char *) raw, (char *) target, length,
+										   Min(room, PG_INT32_MAX)));
+	}
+	else
+	{
+		size_t		size = ZSTD_compressCCtx(zstd_context(), target, room, raw, length, ZSTD_LEVEL);
+
+		return ZSTD_isError(size) ? 0 : size;
+	}
+}
+
+static uint64
+compress_bound(PackEncoding codec, uint64 length)
+{
+	if (codec == PACK_ENCODING_LZ4)
+		return length > LZ4_MAX_INPUT_SIZE ? 1 : LZ4_compressBound(length);
+	return ZSTD_compressBound(length);
+}
+
+static uint8 *
+ensure_room(FrameWriter *frames, uint8 *buffer, uint64 *room, uint64 needed)
+{
+	if (needed <= *room)
+		return buffer;
+	if (buffer != NULL)
+		pfree(buffer);
+	*room = needed + needed / 4;
+	return MemoryContextAllocHuge(frames->writer->scratch, *room);
+}
+
+/* Gathers the bytes of rows start .. end - 1. */
+static uint64
+gather(FrameWriter *frames, uint32 start, uint32 end)
+{
+	uint64		length = 0;
+	uint8	   *at;
+
+	for (uint32 i = start; i < end; i++)
+		length += frames->strings[i].length;
+	frames->raw = ensure_room(frames, frames->raw, &frames->raw_room, Max(length, 1));
+	at = frames->raw;
+	for (uint32 i = start; i < end; i++)
+	{
+		if (frames->strings[i].length > 0)
+			memcpy(at, frames->strings[i].data, frames->strings[i].length);
+		at += frames->strings[i].length;
+	}
+	return length;
+}
+
+/* Appends the frame of rows start .. end - 1. */
+static void
+write_frame(FrameWriter *frames, PackBuffer *out, uint64 chunk_start, uint32 start, uint32 end)
+{
+	PackFrame  *frame = &frames->frames[start >> frames->shift];
+	uint64		length = gather(frames, start, end);
+	uint64		size = 0;
+
+	if (frames->codec != PACK_ENCODING_PLAIN && length > 0)
+	{
+		uint64		bound = compress_bound(frames->codec, length);
+
+		frames->compressed = ensure_room(frames, frames->compressed, &frames->compressed_room, bound);
+		size = compress_bytes(frames->codec, frames->raw, length, frames->compressed,
+							  frames->compressed_room);
+	}
+	frame->offset = out->length - chunk_start;
+	frame->raw = length;
+	if (size > 0 && size < length - length / 16)
+	{
+		frame->length = size;
+		pack_buffer_append(out, frames->compressed, size);
+	}
+	else
+	{
+		frame->length = length;
+		pack_buffer_append(out, frames->raw, length);
+	}
+}
+
+/*
+ * Chooses a codec by a sample from the middle of the chunk: lz4 for what is scanned, zstd where it is
+ * much smaller or values are long.
+ */
+static PackEncoding
+choose_codec(FrameWriter *frames, WriterColumn *source)
+{
+	PackWriter *writer = frames->writer;
+	uint32		n = writer->nrows;
+	uint64		average = source->bytes / (n - source->null_count);
+	uint32		rows = Min(n, FRAME_BYTES / (average + 1) + 1);
+	uint32		start = (n - rows) / 2;
+	uint64		raw;
+	uint64		lz4;
+	uint64		zstd;
+	uint8	   *target;
+
+	if (source->no_codec || source->bytes < 256)
+		return PACK_ENCODING_PLAIN;
+	raw = 0;
+	for (uint32 i = start; i < start + rows; i++)
+		raw += frames->strings[i].length;
+	if (raw > FRAME_MAX)
+		return PACK_ENCODING_LZ4;	/* a few huge values: fast, and stored raw where it fails */
+	raw = gather(frames, start, start + rows);
+	target = MemoryContextAllocHuge(writer->scratch, ZSTD_compressBound(raw) + raw / 8 + 64);
+	lz4 = compress_bytes(PACK_ENCODING_LZ4, frames->raw, raw, target, LZ4_compressBound(raw));
+	zstd = compress_bytes(PACK_ENCODING_ZSTD, frames->raw, raw, target, ZSTD_compressBound(raw));
+	pfree(target);
+	if (lz4 == 0 || zstd == 0 || raw == 0 || Min(lz4, zstd) > raw - raw / 8)
+		return PACK_ENCODING_PLAIN;
+	if (average >= COLD_LENGTH ? zstd < lz4 - lz4 / 5 : zstd < lz4 - lz4 / 4)
+		return PACK_ENCODING_ZSTD;
+	return PACK_ENCODING_LZ4;
+}
+
+/* The largest frames of 2^k rows that stay near the aim, and below the limit unless of one row. */
+static int
+choose_shift(FrameWriter *frames, WriterColumn *source)
+{
+	uint32		n = frames->writer->nrows;
+	uint64		average = source->bytes / (n - source->null_count) + 1;
+	int			shift = 0;
+
+	if (frames->codec == PACK_ENCODING_PLAIN)
+		shift = 10;
+	else
+		while (shift < FRAME_MAX_SHIFT && (average << (shift + 1)) <= FRAME_BYTES * UINT64CONST(3) / 2)
+			shift++;
+	for (; shift > 0; shift--)
+	{
+		uint64		length = 0;
+		uint64		most = 0;
+
+		for (uint32 i = 0; i < n; i++)
+		{
+			if ((i & ((1 << shift) - 1)) == 0)
+				length = 0;
+			length += frames->strings[i].length;
+			most = Max(most, length);
+		}
+		if (most <= FRAME_MAX)
+			break;
+	}
+	return shift;
+}
+
+/* First 8 bytes as a number that orders as memcmp does, shorter ones padded with zeros. */
+static inline uint64
+prefix_number(PackString value)
+{
+	uint64		word = 0;
+
+	if (likely(value.length >= 8))
+		memcpy(&word, value.data, 8);
+	else if (value.length > 0)
+		memcpy(&word, value.data, value.length);
+	return pg_bswap64(word);
+}
+
+typedef struct BytesBounds
+{
+	bool		any;
+	bool		ascending;
+	PackString	min;
+	PackString	max;
+	uint64		min_number;
+	uint64		max_number;
+	PackString	previous;
+	uint64		previous_number;
+} BytesBounds;
+
+/* Takes a block's values into the chunk's bounds; sets the block's. */
+static void
+bound_block(BytesBounds *bounds, PackBlock *block, const PackString *strings, const uint8 *nulls, int n)
+{
+	uint64		low = PG_UINT64_MAX;
+	uint64		high = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		uint64		number;
+
+		if (nulls != NULL && nulls[i])
+			continue;
+		number = prefix_number(strings[i]);
+		low = Min(low, number);
+		high = Max(high, number);
+		if (!bounds->any)
+		{
+			bounds->min = bounds->max = strings[i];
+			bounds->min_number = bounds->max_number = number;
+			bounds->any = bounds->ascending = true;
+		}
+		else
+		{
+			if (number < bounds->min_number ||
+				(number == bounds->min_number && compare_strings(&strings[i], &bounds->min) < 0))
+			{
+				bounds->min = strings[i];
+				bounds->min_number = number;
+			}
+			if (number > bounds->max_number ||
+				(number == bounds->max_number && compare_strings(&strings[i], &bounds->max) > 0))
+			{
+				bounds->max = strings[i];
+				bounds->max_number = number;
+			}
+			if (bounds->ascending)
+				bounds->ascending = number > bounds->previous_number ||
+					(number == bounds->previous_number &&
+					 compare_strings(&strings[i], &bounds->previous) >= 0);
+		}
+		bounds->previous = strings[i];
+		bounds->previous_number = number;
+	}
+	memcpy(&block->min, &low, sizeof(low));
+	memcpy(&block->max, &high, sizeof(high));
+}
+
+/* Appends a block's validity and lengths; returns the bytes of its values. */
+static uint64
+write_lengths(PackBuffer *out, uint64 chunk_start, PackBlock *block, const PackString *strings,
+			  const uint8 *nulls, int n)
+{
+	int64		lengths[PACK_VECTOR];
+	int64		least;
+	int64		most;
+	uint64		bytes = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		lengths[i] = strings[i].length;
+		bytes += strings[i].length;
+	}
+	pack_kernels()->minmax(lengths, n, &least, &most);
+	block->offset = out->length - chunk_start;
+	block->method = PACK_METHOD_LENGTHS;
+	block->nulls = nulls == NULL ? 0 : pack_write_validity(out, nulls, n);
+	if (block->nulls < n)
+	{
+		block->width = pack_width(most - least);
+		block->u.lengths.least = least;
+		pack_write_codes(out, lengths, n, least, block->width);
+	}
+	block->length = out->length - chunk_start - block->offset;
+	return bytes;
+}
+
+static void
+write_frames(PackWriter *writer, WriterColumn *source, PackString *strings, PackBuffer *out,
+			 PackColumn *column, PackBlock *directory)
+{
+	FrameWriter frames = {0};
+	BytesBounds bounds = {0};
+	uint32		n = writer->nrows;
+	uint32		nframes;
+	uint32		per_frame;
+	uint32		per_step;
+	uint64		directory_bytes;
+
+	frames.writer = writer;
+	frames.strings = strings;
+	frames.codec = choose_codec(&frames, source);
+	frames.shift = choose_shift(&frames, source);
+	per_frame = 1 << frames.shift;
+	per_step = Max(per_frame, PACK_VECTOR);
+	nframes = (n + per_frame - 1) >> frames.shift;
+	directory_bytes = sizeof(PackFrame) * (uint64) nframes;
+	frames.frames = MemoryContextAllocZero(writer->scratch, directory_bytes);
+
+	column->encoding = frames.codec;
+	column->frame_shift = frames.shift;
+	column->aux_offset = out->length - column->offset;
+	column->aux_length = column->aux_raw = directory_bytes;
+	column->aux_count = nframes;
+	pack_buffer_zero(out, directory_bytes);
+
+	/* the lengths of a step's blocks, then its frames, so that a scan reads forward */
+	for (uint32 start = 0; start < n; start += per_step)
+	{
+		uint32		end = Min(start + per_step, n);
+		uint64		skip = 0;
+
+		CHECK_FOR_INTERRUPTS();
+		for (uint32 row = start; row < end; row += PACK_VECTOR)
+		{
+			PackBlock  *block = &directory[row / PACK_VECTOR];
+			int			rows = Min(PACK_VECTOR, n - row);
+			const uint8 *nulls = source->null_count > 0 ? source->nulls + row : NULL;
+
+			if (source->order == PACK_ORDER_BYTES)
+				bound_block(&bounds, block, strings + row, nulls, rows);
+			block->u.lengths.skip = per_frame > PACK_VECTOR ? skip : 0;
+			skip += write_lengths(out, column->offset, block, strings + row, nulls, rows);
+		}
+		for (uint32 row = start; row < end; row += per_frame)
+			write_frame(&frames, out, column->offset, row, Min(row + per_frame, n));
+	}
+	memcpy(out->data + column->offset + column->aux_offset, frames.frames, directory_bytes);
+	if (bounds.any)
+	{
+		set_column_range(column, bounds.min, bounds.max);
+		if (bounds.ascending)
+			column->flags |= PACK_COLUMN_SORTED;
+	}
+}
+
+void
+pack_encode_bytes(PackWriter *writer, WriterColumn *source, PackBuffer *out, PackColumn *column,
+				  PackBlock *directory)
+{
+	uint32		n = writer->nrows;
+	PackString *strings = MemoryContextAllocHuge(writer->scratch, n * sizeof(PackString));
+	DictBuilder dict;
+	int64	   *codes = NULL;
+
+	for (uint32 i = 0; i < n; i++)
+	{
+		if (source->nulls[i])
+		{
+			strings[i].data = NULL;
+			strings[i].length = 0;
+		}
+		else
+			strings[i] = pack_value_bytes(source->klass, source->attlen, source->values[i]);
+	}
+
+	/* bytes of a numeric say nothing about its order */
+	if (source->order != PACK_ORDER_BYTES)
+		column->order = PACK_ORDER_NONE;
+
+	if (source->packs_since++ >= RETRY_PACKS)
+	{
+		source->packs_since = 0;
+		source->no_dict = false;
+	}
+	if (!source->no_dict)
+		codes = dict_build(writer, source, strings, &dict);
+	if (codes != NULL)
+	{
+		dict_write(writer, source, &dict, codes, out, column, directory);
+		return;
+	}
+	if (n > DICT_PROBE)
+		source->no_dict = true;
+	write_frames(writer, source, strings, out, column, directory);
+}

@@ -1,0 +1,305 @@
+/*
+ * pack_kernels_template.h
+ *		The source of the kernels; see pack_kernels.h for what each does.
+ *
+ * Included by pack_base_kernels.c, pack_avx2_kernels.c and pack_avx512_kernels.c after their target
+ * pragma, with PACK_KERNELS_TABLE and PACK_KERNELS_NAME defined.  The loops are plain C over GCC's
+ * vector types, which each target lowers to what it has.  Lanes narrower than 64 bits are shifted as 64-bit words and
+ * masked afterwards, so one loop serves every lane width.
+ */
+#include <string.h>
+
+/* Rows of a full unit and of a tail unit, loadable from any address. */
+typedef uint64_t UnitRow __attribute__((vector_size(128), aligned(1), may_alias));
+typedef uint64_t TailRow __attribute__((vector_size(16), aligned(1), may_alias));
+
+typedef uint16_t Lane16 __attribute__((aligned(1), may_alias));
+typedef uint32_t Lane32 __attribute__((aligned(1), may_alias));
+typedef uint64_t Lane64 __attribute__((aligned(1), may_alias));
+
+/* The `bits` low bits of every lane of `lane` bits in a 64-bit word. */
+static inline uint64_t
+lane_mask(int bits, int lane)
+{
+	uint64_t	low = bits == 64 ? ~UINT64_C(0) : (UINT64_C(1) << bits) - 1;
+
+	switch (lane)
+	{
+		case 8:
+			return low * UINT64_C(0x0101010101010101);
+		case 16:
+			return low * UINT64_C(0x0001000100010001);
+		case 32:
+			return low * UINT64_C(0x0000000100000001);
+		default:
+			return low;
+	}
+}
+
+#define DEFINE_UNPACK(function, Row) \
+static inline void \
+function(const uint8_t *in, int lane, int width, uint8_t *out) \
+{ \
+	const Row  *source = (const Row *) in; \
+	Row		   *target = (Row *) out; \
+	const uint64_t mask = lane_mask(width, lane); \
+	int			shift = 0; \
+\
+	for (int r = 0; r < lane; r++) \
+	{ \
+		int			left = lane - shift; \
+\
+		if (left >= width) \
+		{ \
+			*target++ = (*source >> shift) & mask; \
+			shift += width; \
+			if (shift == lane) \
+			{ \
+				shift = 0; \
+				source++; \
+			} \
+		} \
+		else \
+		{ \
+			uint64_t	low = lane_mask(left, lane); \
+\
+			*target++ = ((source[0] >> shift) & low) | ((source[1] << left) & (mask & ~low)); \
+			source++; \
+			shift = width - left; \
+		} \
+	} \
+}
+
+#define DEFINE_PACK(function, Row) \
+static inline void \
+function(const uint8_t *in, int lane, int width, uint8_t *out) \
+{ \
+	const Row  *source = (const Row *) in; \
+	Row		   *target = (Row *) out; \
+	Row			filled = {0}; \
+	int			shift = 0; \
+\
+	for (int r = 0; r < lane; r++) \
+	{ \
+		Row			codes = *source++; \
+		int			left = lane - shift; \
+\
+		filled |= (codes & lane_mask(left < width ? left : width, lane)) << shift; \
+		shift += width; \
+		if (shift >= lane) \
+		{ \
+			*target++ = filled; \
+			shift -= lane; \
+			if (shift > 0) \
+				filled = (codes >> left) & lane_mask(shift, lane); \
+			else \
+				filled = (Row) {0}; \
+		} \
+	} \
+}
+
+DEFINE_UNPACK(unpack_unit, UnitRow)
+DEFINE_UNPACK(unpack_tail, TailRow)
+DEFINE_PACK(pack_unit, UnitRow)
+DEFINE_PACK(pack_tail, TailRow)
+
+static void
+kernel_unpack(const uint8_t *in, int n, int width, void *out)
+{
+	int			lane = pack_lane(width);
+	uint8_t    *target = out;
+
+	if (n == PACK_UNIT)
+	{
+		/* constants let the compiler drop the lane arithmetic */
+		switch (lane)
+		{
+			case 1:
+				unpack_unit(in, 8, width, target);
+				break;
+			case 2:
+				unpack_unit(in, 16, width, target);
+				break;
+			case 4:
+				unpack_unit(in, 32, width, target);
+				break;
+			default:
+				unpack_unit(in, 64, width, target);
+				break;
+		}
+		return;
+	}
+	for (int done = 0; done < n; done += PACK_TAIL_UNIT)
+	{
+		unpack_tail(in, lane * 8, width, target);
+		in += PACK_TAIL_UNIT / 8 * width;
+		target += PACK_TAIL_UNIT * lane;
+	}
+}
+
+static void
+kernel_pack(const void *codes, int n, int width, uint8_t *out)
+{
+	int			lane = pack_lane(width);
+	const uint8_t *source = codes;
+
+	if (n == PACK_UNIT)
+	{
+		pack_unit(source, lane * 8, width, out);
+		return;
+	}
+	for (int done = 0; done < n; done += PACK_TAIL_UNIT)
+	{
+		pack_tail(source, lane * 8, width, out);
+		source += PACK_TAIL_UNIT * lane;
+		out += PACK_TAIL_UNIT / 8 * width;
+	}
+}
+
+#define WIDEN(Lane) \
+	do { \
+		const Lane *in = codes; \
+\
+		if (step == 1) \
+			for (int i = 0; i < n; i++) \
+				out[i] = (int64_t) ((uint64_t) base + in[i]); \
+		else \
+			for (int i = 0; i < n; i++) \
+				out[i] = (int64_t) ((uint64_t) base + (uint64_t) step * in[i]); \
+	} while (0)
+
+static void
+kernel_widen(const void *restrict codes, int lane, int n, int64_t base, int64_t step,
+			 int64_t *restrict out)
+{
+	switch (lane)
+	{
+		case 1:
+			WIDEN(uint8_t);
+			break;
+		case 2:
+			WIDEN(Lane16);
+			break;
+		case 4:
+			WIDEN(Lane32);
+			break;
+		case 8:
+			WIDEN(Lane64);
+			break;
+		default:
+			for (int i = 0; i < n; i++)
+				out[i] = base;
+			break;
+	}
+}
+
+#define NARROW(Lane) \
+	do { \
+		Lane	   *out = codes; \
+\
+		if (shift == 0 && inverse == 1) \
+			for (int i = 0; i < n; i++) \
+				out[i] = (Lane) ((uint64_t) values[i] - (uint64_t) base); \
+		else \
+			for (int i = 0; i < n; i++) \
+				out[i] = (Lane) ((((uint64_t) values[i] - (uint64_t) base) >> shift) * inverse); \
+	} while (0)
+
+static void
+kernel_narrow(const int64_t *restrict values, int n, int64_t base, int shift, uint64_t inverse,
+			  int lane, void *restrict codes)
+{
+	switch (lane)
+	{
+		case 1:
+			NARROW(uint8_t);
+			break;
+		case 2:
+			NARROW(Lane16);
+			break;
+		case 4:
+			NARROW(Lane32);
+			break;
+		case 8:
+			NARROW(Lane64);
+			break;
+	}
+}
+
+static void
+kernel_minmax(const int64_t *values, int n, int64_t *min, int64_t *max)
+{
+	int64_t		low = values[0];
+	int64_t		high = values[0];
+
+	for (int i = 1; i < n; i++)
+	{
+		low = values[i] < low ? values[i] : low;
+		high = values[i] > high ? values[i] : high;
+	}
+	*min = low;
+	*max = high;
+}
+
+static void
+kernel_delta_minmax(const int64_t *values, int n, int64_t *min, int64_t *max)
+{
+	int64_t		low = INT64_MAX;
+	int64_t		high = INT64_MIN;
+
+	for (int i = 1; i < n; i++)
+	{
+		int64_t		delta = (int64_t) ((uint64_t) values[i] - (uint64_t) values[i - 1]);
+
+		low = delta < low ? delta : low;
+		high = delta > high ? delta : high;
+	}
+	*min = low;
+	*max = high;
+}
+
+static int
+kernel_changes(const int64_t *values, int n)
+{
+	int64_t		changes = 0;
+
+	for (int i = 1; i < n; i++)
+		changes += values[i] != values[i - 1];
+	return (int) changes;
+}
+
+static void
+kernel_unset_to_bool(const uint64_t *valid, int n, uint8_t *out)
+{
+	for (int i = 0; i < n; i += 8)
+	{
+		uint64_t	bits = (valid[i / 64] >> (i % 64)) & 0xff;
+		uint64_t	bytes;
+
+		/* bit k goes to byte k: spread by 7, pick, invert */
+		bytes = ((bits & 0x7f) * UINT64_C(0x0002040810204081)) & UINT64_C(0x0001010101010101);
+		bytes |= (bits >> 7) << 56;
+		bytes ^= UINT64_C(0x0101010101010101);
+		memcpy(out + i, &bytes, 8);
+	}
+}
+
+static void
+kernel_int_to_double(const int64_t *restrict values, int n, double divisor, double *restrict out)
+{
+	for (int i = 0; i < n; i++)
+		out[i] = (double) values[i] / divisor;
+}
+
+const PackKernels PACK_KERNELS_TABLE = {
+	.name = PACK_KERNELS_NAME,
+	.unpack = kernel_unpack,
+	.pack = kernel_pack,
+	.widen = kernel_widen,
+	.narrow = kernel_narrow,
+	.minmax = kernel_minmax,
+	.delta_minmax = kernel_delta_minmax,
+	.changes = kernel_changes,
+	.unset_to_bool = kernel_unset_to_bool,
+	.int_to_double = kernel_int_to_double,
+};

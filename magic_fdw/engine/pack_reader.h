@@ -1,0 +1,164 @@
+/*
+ * pack_reader.h
+ *		What the files of the pack reader share.
+ *
+ * pack_reader.c opens packs and columns and checks what they claim, pack_decode.c decodes blocks of
+ * integers and gives datums and vectors, pack_decode_bytes.c does byte strings, pack_tiny.c the row-wise
+ * form, pack_verify.c checks everything.
+ *
+ * Nothing read from the pack is trusted: every offset, length, count, width and code is compared with
+ * what holds it before use, and pack_corrupt() is raised where it does not fit.
+ */
+#ifndef MAGIC_PACK_READER_H
+#define MAGIC_PACK_READER_H
+
+#include "engine/pack_format.h"
+
+/* What a column's whole-block buffers now hold. */
+#define NO_BLOCK (-1)
+
+typedef struct ReaderColumn
+{
+	int			att;
+	int16		attlen;
+	bool		byval;
+	bool		packable;		/* varlena that may have a short header */
+
+	bool		constant;		/* missing, dropped or all null: `value` for each row */
+	Datum		value;
+	bool		isnull;
+
+	PackColumn	d;
+	PackBlock  *blocks;
+
+	/* the bytes of one block, in place or in scratch */
+	int			fetched;		/* block, or NO_BLOCK */
+	const uint8 *payload;
+	uint8	   *scratch;
+	uint64		scratch_room;
+
+	/* validity of the block decoded last */
+	uint64		valid[PACK_BITMAP_WORDS];
+
+	/* decoded codes, 8 bytes each at most (16 for int128), and a second buffer for them */
+	uint8	   *codes;
+	uint8	   *temporary;
+
+	/* integers widened for single reads of blocks that cannot be indexed */
+	int			widened;		/* block, or NO_BLOCK */
+	int64	   *integers;
+
+	/* numeric: exceptions; images of small codes */
+	uint32	   *exception_index;
+	uint16	   *exception_rows; /* of the block read last */
+	Datum	   *exceptions;
+	uint8	   *images;			/* PACK_NUMERIC_STRIDE64 or ..128 each */
+	int			images_width;	/* images of the codes of this width ... */
+	int64		images_base;	/* ... over this base; 0: none */
+	uint64		images_single[4];	/* numeric built for a single read, aligned */
+
+	/* byte strings */
+	PackDictionary dict;
+	Datum	   *dict_datums;
+	PackFrame  *frames;
+	int64		frame;			/* number of the frame in frame_bytes; -1: none */
+	uint8	   *frame_bytes;
+	uint64		frame_room;
+	int			measured;		/* block whose lengths are in `lengths`, or NO_BLOCK */
+	uint32	   *lengths;
+	PackString *strings;
+	uint8	   *bytes;			/* bytes of a block that has several frames */
+	uint64		bytes_room;
+	uint8	   *datums;			/* by-reference datums of a block */
+	uint64		datums_room;
+	uint8	   *single;			/* one by-reference datum */
+	uint64		single_room;
+} ReaderColumn;
+
+struct PackReader
+{
+	PackSource *source;
+	TupleDesc	desc;
+	MemoryContext context;
+	uint32		nrows;
+	uint32		span;
+	uint32		nblocks;
+	uint32		natts;			/* in the pack; desc may have more */
+	bool		tiny;
+	PackHeader	header;
+	ReaderColumn **columns;		/* desc->natts, opened at first use */
+	uint8	   *scratch;		/* header stream */
+	uint64		scratch_room;
+
+	/* positions, loaded at first use unless dense */
+	bool		live_loaded;
+	uint64	   *live;			/* bitmap */
+	uint32	   *ranks;			/* rows before each word of the bitmap */
+	uint32	   *list;			/* or the positions */
+
+	/* row-wise packs: attribute after attribute, nrows each */
+	uint8	   *tiny_classes;	/* PackClass */
+	Datum	   *tiny_values;
+	bool	   *tiny_nulls;
+};
+
+extern void pack_corrupt(int att, const char *problem) pg_attribute_noreturn();
+
+/* Fetches from a stream by way of a buffer that grows as needed. */
+extern const uint8 *pack_fetch(PackReader *reader, int stream, uint64 offset, uint64 length,
+							   uint8 **scratch, uint64 *room);
+
+/* Grows a buffer in the reader's context; its contents are lost. */
+extern void pack_reserve(PackReader *reader, uint8 **buffer, uint64 *room, uint64 needed);
+
+/* The opened column, checked. */
+extern ReaderColumn *pack_open_column(PackReader *reader, int att);
+
+static inline ReaderColumn *
+pack_column(PackReader *reader, int att)
+{
+	ReaderColumn *column = reader->columns[att];
+
+	return likely(column != NULL) ? column : pack_open_column(reader, att);
+}
+
+/* pack_decode.c: a block's integers */
+typedef struct PackInts
+{
+	int			lane;
+	void	   *codes;			/* column->codes, or NULL with lane 0 */
+	int64		base;
+	int64		step;
+	int			nulls;
+} PackInts;
+
+/* The bytes of a block behind its validity, which is read to column->valid; sets what is left. */
+extern const uint8 *pack_block_payload(PackReader *reader, ReaderColumn *column, int block, int n,
+									   uint32 *left);
+extern void pack_decode_ints(PackReader *reader, ReaderColumn *column, int block, PackInts *out);
+extern int64 pack_single_int(PackReader *reader, ReaderColumn *column, int block, int row,
+							 bool *isnull);
+extern uint8 *pack_align_alloc(PackReader *reader, Size size);
+extern void pack_apply_nulls(ReaderColumn *column, int n, int nulls, Datum *values, bool *isnull);
+
+static inline bool
+pack_row_valid(const ReaderColumn *column, int row)
+{
+	return (column->valid[row / 64] >> (row % 64)) & 1;
+}
+
+/* pack_decode_bytes.c */
+extern void pack_load_dictionary(PackReader *reader, ReaderColumn *column);
+extern void pack_read_strings(PackReader *reader, ReaderColumn *column, int block, int *nulls);
+extern void pack_bytes_datums(PackReader *reader, ReaderColumn *column, int block, Datum *values,
+							  bool *isnull);
+extern Datum pack_bytes_datum(PackReader *reader, ReaderColumn *column, int block, int row,
+							  bool *isnull);
+extern uint64 pack_datum_room(const ReaderColumn *column, uint64 length);
+extern Datum pack_build_datum(const ReaderColumn *column, PackString value, uint8 **at);
+
+/* pack_tiny.c */
+extern void pack_open_tiny(PackReader *reader);
+extern void pack_tiny_vector(PackReader *reader, int att, PackVector *out);
+
+#endif							/* MAGIC_PACK_READER_H */

@@ -339,23 +339,17 @@ pack_open_tiny(PackReader *reader)
 	Cursor		cursor;
 	uint8	   *classes;
 	ReaderColumn *columns;
+	uint8	   *copy;
 	uint64		room;
 
 	if (reader->nrows > PACK_TINY_ROWS)
 		pack_corrupt(-1, "too many rows for its layout");
-#ifndef PACK_FUZZING
-	{
-		uint8	   *copy = MemoryContextAllocHuge(reader->context, length);
-		bool		same;
-
-		memcpy(copy, bytes, length);
-		memset(copy + offsetof(PackHeader, crc), 0, sizeof(uint32));
-		same = pack_crc(copy, length) == reader->header.crc;
-		pfree(copy);
-		if (!same)
-			pack_corrupt(-1, "wrong checksum");
-	}
-#endif
+	copy = MemoryContextAllocHuge(reader->context, length);
+	memcpy(copy, bytes, length);
+	memset(copy + offsetof(PackHeader, crc), 0, sizeof(uint32));
+	if (!crc_matches(reader->header.crc, copy, length))
+		pack_corrupt(-1, "wrong checksum");
+	pfree(copy);
 	cursor.at = bytes + PACK_TINY_HEADER;
 	cursor.end = bytes + length;
 	classes = MemoryContextAlloc(reader->context, natts + 1);

@@ -12,6 +12,7 @@
 
 #include "api/magic_api.h"
 #include "feed/feed.h"
+#include "feed/feed_table.h"
 
 PG_MODULE_MAGIC;
 
@@ -29,4 +30,5 @@ _PG_init(void)
 
 	api_init();
 	feed_init();
+	feed_table_init();
 }

@@ -80,6 +80,7 @@ extern int64 inprocess_truncate(MagicTable *table);
 
 /* inprocess_ddl.c */
 extern void inprocess_create_schema(MagicConnection *conn, const char *name, Oid owner);
+extern void inprocess_drop_schema(MagicConnection *conn, const char *name, Oid owner);
 extern Oid inprocess_create_table(MagicConnection *conn, const MagicTableDef *def);
 extern void inprocess_drop_table(MagicConnection *conn, Oid relid);
 extern void inprocess_rename_table(MagicConnection *conn, Oid relid, const char *schema,

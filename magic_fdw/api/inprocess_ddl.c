@@ -14,8 +14,12 @@
 
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_depend.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "executor/spi.h"
@@ -26,6 +30,7 @@
 #include "storage/sinvaladt.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -145,6 +150,36 @@ inprocess_create_schema(MagicConnection *conn, const char *name, Oid owner)
 	if (OidIsValid(get_namespace_oid(name, true)))
 		return;
 	run_as(owner, psprintf("CREATE SCHEMA %s", quote_identifier(name)));
+}
+
+/* Does any object depend on the schema, that is: is anything in it? */
+static bool
+schema_is_empty(Oid nsp)
+{
+	Relation depend = table_open(DependRelationId, AccessShareLock);
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	bool empty;
+
+	ScanKeyInit(&key[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(NamespaceRelationId));
+	ScanKeyInit(&key[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(nsp));
+	scan = systable_beginscan(depend, DependReferenceIndexId, true, NULL, 2, key);
+	empty = !HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(depend, AccessShareLock);
+	return empty;
+}
+
+void
+inprocess_drop_schema(MagicConnection *conn, const char *name, Oid owner)
+{
+	Oid nsp = get_namespace_oid(name, true);
+
+	if (!OidIsValid(nsp) || !pg_namespace_ownercheck(nsp, owner) || !schema_is_empty(nsp))
+		return;
+	run_as(owner, psprintf("DROP SCHEMA %s", quote_identifier(name)));
 }
 
 /*

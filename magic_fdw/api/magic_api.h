@@ -231,6 +231,9 @@ typedef struct MagicEngine
 	 */
 	MagicTable *(*open_table) (MagicConnection *conn, Oid relid);
 
+	/* Close the tables that are open; their locks stay. Before DDL on one of them. */
+	void		(*close_tables) (MagicConnection *conn);
+
 	/* Its present definition, in the current memory context. */
 	MagicTableDef *(*describe) (MagicConnection *conn, Oid relid);
 
@@ -248,6 +251,9 @@ typedef struct MagicEngine
 
 	/* DDL. Names are identifiers, never SQL. Objects belong to `owner`. */
 	void		(*create_schema) (MagicConnection *conn, const char *name, Oid owner);
+
+	/* Drop a schema if it belongs to `owner` and holds nothing. */
+	void		(*drop_schema) (MagicConnection *conn, const char *name, Oid owner);
 	Oid			(*create_table) (MagicConnection *conn, const MagicTableDef *def);
 	void		(*drop_table) (MagicConnection *conn, Oid relid);
 	void		(*rename_table) (MagicConnection *conn, Oid relid, const char *schema,

@@ -1,0 +1,814 @@
+/*
+ * apply.c
+ *		The life of an apply: transactions, cuts, position, dispatch of events. See apply.h.
+ *
+ * Memory.  `context` lives as long as the apply; `tables_context` holds what the registry said;
+ * `window_context` holds images and is reset whenever all windows were written. Work of one event
+ * or one commit runs in the transaction's memory.
+ *
+ * Errors.  Whatever raises, the transaction is rolled back and the registry's copy in memory is
+ * forgotten with it, since DDL changes both; the next event reads it again.
+ */
+#include "postgres.h"
+
+#include "access/twophase.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "commands/defrem.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/varlena.h"
+
+#include "apply/apply_int.h"
+
+/* Check the memory of the windows after so many row events. */
+#define MEMORY_CHECK_ROWS 256
+
+/* Raised by every relcache invalidation; tables compare it with their own. */
+static uint64 relcache_generation = 1;
+static Oid registry_relid = InvalidOid;
+static bool registry_changed = false;
+
+static void
+relcache_callback(Datum arg, Oid relid)
+{
+	relcache_generation++;
+	if (relid == InvalidOid || relid == registry_relid)
+		registry_changed = true;
+}
+
+void
+apply_phase(Apply *apply, ApplyPhase phase)
+{
+	if (apply->config.phase != NULL)
+		apply->config.phase(apply->config.phase_arg, phase);
+}
+
+/* ---------------------------------------------------------------- opening */
+
+static char *
+copy(const char *text)
+{
+	return text ? pstrdup(text) : NULL;
+}
+
+static List *
+parse_readers(const char *text)
+{
+	List *names;
+	List *roles = NIL;
+	ListCell *lc;
+
+	if (text == NULL || text[0] == '\0')
+		return NIL;
+	if (!SplitIdentifierString(pstrdup(text), ',', &names))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("invalid list of readers: \"%s\"", text)));
+	foreach (lc, names)
+		roles = lappend_oid(roles, get_role_oid(lfirst(lc), false));
+	return roles;
+}
+
+/*
+ * Take over a config; inside a transaction.
+ */
+static void
+set_config(Apply *apply, const ApplyConfig *config)
+{
+	MemoryContext context =
+		AllocSetContextCreate(apply->context, "apply config", ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	ApplyConfig *c = &apply->config;
+	const char *zone = config->time_zone ? config->time_zone : "UTC";
+
+	*c = *config;
+	c->feed_name = copy(config->feed_name ? config->feed_name : "");
+	c->engine = copy(config->engine ? config->engine : "magic");
+	c->time_zone = copy(zone);
+	c->tables = copy(config->tables ? config->tables : "*.*");
+	c->routes = copy(config->routes ? config->routes : "");
+	c->readers = copy(config->readers);
+	if (c->memory_limit == 0)
+		c->memory_limit = (Size) 256 * 1024 * 1024;
+	if (c->lock_timeout_ms == 0)
+		c->lock_timeout_ms = 1000;
+
+	apply->filter = filter_parse(c->tables);
+	apply->routes = routes_parse(c->routes);
+	apply->readers = parse_readers(c->readers);
+	apply->zone = NULL;
+	if (pg_strcasecmp(zone, "UTC") != 0)
+	{
+		apply->zone = pg_tzset(zone);
+		if (apply->zone == NULL || !pg_tz_acceptable(apply->zone))
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("unknown time zone of the source: \"%s\"", zone)));
+	}
+	MemoryContextSwitchTo(old);
+	if (apply->config_context != NULL)
+		MemoryContextDelete(apply->config_context);
+	apply->config_context = context;
+}
+
+/*
+ * The settings that decide what values look like, whatever the database or role say.
+ */
+static void
+pin_settings(void)
+{
+	static const char *const settings[][2] = {
+		{"search_path", "pg_catalog"},	   {"datestyle", "ISO, YMD"},
+		{"intervalstyle", "postgres"},	   {"timezone", "UTC"},
+		{"client_encoding", "UTF8"},	   {"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"}, {"statement_timeout", "0"},
+		{"lock_timeout", "0"},			   {"idle_in_transaction_session_timeout", "0"},
+		{"row_security", "off"},		   {"default_tablespace", ""},
+		{"bytea_output", "hex"},		   {"extra_float_digits", "3"},
+		{"check_function_bodies", "off"},
+	};
+
+	for (int i = 0; i < lengthof(settings); i++)
+		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+static const MagicEngine *
+find_engine(const char *name)
+{
+	MagicApi **api = (MagicApi **) find_rendezvous_variable(MAGIC_API_RENDEZVOUS);
+
+	if (*api == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("magic_fdw is not loaded"),
+						errhint("Add this line to postgresql.conf and restart the server: "
+								"shared_preload_libraries = 'magic_fdw'")));
+	if ((*api)->version != MAGIC_API_VERSION)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("magic_fdw and magic_ingest are of different versions"),
+						errhint("Restart the server.")));
+	return (*api)->find_engine(name);
+}
+
+/* Locks for a quarter of the lock table, at most four a relation. */
+static int
+max_relations(void)
+{
+	return Max(8, max_locks_per_xact * (MaxBackends + max_prepared_xacts) / 16);
+}
+
+Apply *
+apply_open(const ApplyConfig *config)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "apply", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	static bool callback_registered = false;
+	Apply *apply = palloc0(sizeof(Apply));
+
+	if (GetDatabaseEncoding() != PG_UTF8)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("a feed needs a database with encoding UTF8, not %s",
+							   GetDatabaseEncodingName())));
+	apply->context = context;
+	apply->tables_context =
+		AllocSetContextCreate(context, "apply tables", ALLOCSET_DEFAULT_SIZES);
+	apply->window_context =
+		AllocSetContextCreate(context, "apply windows", ALLOCSET_DEFAULT_MINSIZE,
+							  ALLOCSET_DEFAULT_INITSIZE, 4 * ALLOCSET_DEFAULT_MAXSIZE);
+	apply->position_context =
+		AllocSetContextCreate(context, "apply position", ALLOCSET_SMALL_SIZES);
+	apply->ddl_arena = arena_create(DDL_ARENA_LIMIT);
+	if (apply->ddl_arena == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	apply->max_relations = max_relations();
+
+	pin_settings();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (!callback_registered)
+	{
+		CacheRegisterRelcacheCallback(relcache_callback, (Datum) 0);
+		callback_registered = true;
+	}
+	registry_relid = get_relname_relid("feed_table", get_namespace_oid("magic", false));
+	MemoryContextSwitchTo(context);
+	set_config(apply, config);
+	apply->engine = find_engine(apply->config.engine);
+	apply->conn = apply->engine->open(apply->config.engine_server);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+	return apply;
+}
+
+void
+apply_close(Apply *apply)
+{
+	if (apply->in_transaction)
+		apply_abort(apply);
+	apply->engine->close(apply->conn);
+	arena_destroy(apply->ddl_arena);
+	MemoryContextDelete(apply->context);
+}
+
+void
+apply_reconfigure(Apply *apply, const ApplyConfig *config)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	Assert(!apply->in_transaction);
+	StartTransactionCommand();
+	set_config(apply, config);
+	registry_forget(apply);
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(old);
+}
+
+bool
+apply_position(Apply *apply, const char *topic, int32 partition, ApplyPosition *result)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	MagicPosition position;
+	bool found;
+
+	Assert(!apply->in_transaction);
+	memset(result, 0, sizeof(*result));
+	StartTransactionCommand();
+	found = apply->engine->position(apply->conn, apply->config.feed_id, topic, partition,
+									&position);
+	MemoryContextSwitchTo(caller);
+	if (found)
+	{
+		result->position = copy(position.position);
+		result->last_position = copy(position.last_position);
+		result->applied_ts = position.applied_ts;
+		result->last_crc = position.last_crc;
+		result->last_ts = position.last_ts;
+		apply->applied_ts = Max(apply->applied_ts, position.applied_ts);
+	}
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(caller);
+	return found;
+}
+
+int64
+apply_applied_ts(Apply *apply)
+{
+	return apply->applied_ts;
+}
+
+/* ---------------------------------------------------------------- transactions */
+
+void
+apply_ensure_transaction(Apply *apply)
+{
+	MemoryContext old;
+
+	if (apply->in_transaction)
+		return;
+	old = CurrentMemoryContext;
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	apply->in_transaction = true;
+	apply->next_ts = apply->applied_ts;
+	apply->engine->begin(apply->conn, apply->config.feed_id);
+	if (registry_changed)
+	{
+		registry_forget(apply);
+		registry_changed = false;
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Open a table's relation in this transaction, and match it again if it may have changed.
+ */
+void
+apply_open_handle(Apply *apply, ApplyTable *table)
+{
+	MemoryContext old;
+
+	if (table->handle != NULL)
+		return;
+	table->handle = apply->engine->open_table(apply->conn, table->relid);
+	if (table->handle == NULL)
+	{
+		registry_set_state(apply, table, TABLE_DETACHED, "the relation was dropped here");
+		return;
+	}
+	if (table->generation != relcache_generation)
+	{
+		registry_resolve(apply, table);
+		table->generation = relcache_generation;
+	}
+	old = MemoryContextSwitchTo(apply->context);
+	apply->touched = lappend(apply->touched, table);
+	MemoryContextSwitchTo(old);
+	apply->nrelations++;
+}
+
+/*
+ * Write all windows into the open transaction.
+ */
+void
+apply_flush(Apply *apply)
+{
+	ListCell *lc;
+
+	foreach (lc, apply->windows)
+	{
+		ApplyTable *table = lfirst(lc);
+
+		apply->current_table = table;
+		window_write(apply, table);
+	}
+	apply->current_table = NULL;
+	list_free(apply->windows);
+	apply->windows = NIL;
+	MemoryContextReset(apply->window_context);
+}
+
+/* State of the running transaction that neither commit nor abort keeps. */
+static void
+end_transaction(Apply *apply)
+{
+	apply->in_transaction = false;
+	apply->position_set = false;
+	apply->cut_due = false;
+	apply->nrelations = 0;
+	apply->rows_in_transaction = 0;
+	apply->record_ts = 0;
+	apply->current_table = NULL;
+	apply->current_column = NULL;
+	MemoryContextReset(apply->position_context);
+}
+
+static void
+roll_back(Apply *apply)
+{
+	MemoryContext old = apply->context;
+
+	apply->engine->abort(apply->conn);
+	AbortCurrentTransaction();
+	MemoryContextSwitchTo(old);
+	LockTimeout = 0;
+	registry_forget(apply);
+	MemoryContextReset(apply->window_context);
+	end_transaction(apply);
+}
+
+void
+apply_abort(Apply *apply)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	if (apply->in_transaction)
+		roll_back(apply);
+	else if (IsTransactionState() || IsAbortedTransactionBlockState())
+		AbortCurrentTransaction();
+	MemoryContextSwitchTo(old == ErrorContext ? apply->context : old);
+}
+
+static bool
+is_retryable(int sqlstate)
+{
+	return sqlstate == ERRCODE_LOCK_NOT_AVAILABLE ||
+		   sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE ||
+		   sqlstate == ERRCODE_T_R_DEADLOCK_DETECTED;
+}
+
+/* ---------------------------------------------------------------- messages */
+
+static void
+error_context(void *arg)
+{
+	Apply *apply = arg;
+
+	if (apply->current_table != NULL)
+		errcontext("feed \"%s\", table \"%s\".\"%s\", commit TS " UINT64_FORMAT,
+				   apply->config.feed_name, apply->current_table->database,
+				   apply->current_table->table, (uint64) apply->current_ts);
+	else
+		errcontext("feed \"%s\", commit TS " UINT64_FORMAT, apply->config.feed_name,
+				   (uint64) apply->current_ts);
+}
+
+typedef void (*Work)(Apply *apply, const Event *event);
+
+/*
+ * Do some work; a lock that cannot be had, a deadlock or a serialisation failure rolls back and
+ * becomes APPLY_RETRY, other errors pass.
+ */
+static ApplyStatus
+guarded(Apply *apply, Work work, const Event *event)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ErrorContextCallback callback = {.previous = error_context_stack,
+									 .callback = error_context,
+									 .arg = apply};
+	volatile ApplyStatus status = APPLY_OK;
+
+	error_context_stack = &callback;
+	PG_TRY();
+	{
+		work(apply, event);
+	}
+	PG_CATCH();
+	{
+		ErrorData *edata;
+
+		MemoryContextSwitchTo(apply->context);
+		edata = CopyErrorData();
+		if (!is_retryable(edata->sqlerrcode))
+			PG_RE_THROW();
+		FlushErrorState();
+		if (apply->detail != NULL)
+			pfree(apply->detail);
+		apply->detail = pstrdup(edata->detail ? edata->detail : edata->message);
+		FreeErrorData(edata);
+		roll_back(apply);
+		status = APPLY_RETRY;
+	}
+	PG_END_TRY();
+	error_context_stack = callback.previous;
+	MemoryContextSwitchTo(caller);
+	return status;
+}
+
+/* ---------------------------------------------------------------- rows */
+
+/*
+ * The columns of a table that no DDL was seen for, and where the protocol tells it its key, from a
+ * row description.
+ */
+static void
+define_from_message(Apply *apply, ApplyTable *table, const EventTable *from)
+{
+	const EventKey *primary = NULL;
+	MemoryContext old;
+
+	if (from->has_key_info && from->nkeys > 0 && from->keys[0].name.len == 7 &&
+		pg_strncasecmp(from->keys[0].name.data, "PRIMARY", 7) == 0)
+		primary = &from->keys[0];
+	if (table->state == TABLE_OK && primary == NULL && (!from->has_key_info || from->nkeys > 0))
+		table->state = TABLE_KEY_UNKNOWN;
+
+	old = MemoryContextSwitchTo(table->context);
+	table->columns = palloc0(Max(from->ncolumns, 1) * sizeof(ApplyColumn));
+	table->ncolumns = 0;
+	for (int i = 0; i < from->ncolumns; i++)
+	{
+		const EventColumn *source = &from->columns[i];
+		ApplyColumn *column;
+
+		if (source->is_hidden)
+			continue;
+		name_check(source->name.data, source->name.len, "column");
+		column = &table->columns[table->ncolumns++];
+		column->name = pnstrdup(source->name.data, source->name.len);
+		column->type = source->type;
+		column->is_unsigned = source->is_unsigned_seen;
+		column->length = source->has_length ? source->flen : -1;
+		column->decimals = source->has_length ? source->decimal : -1;
+		column->pgname = name_column(column->name, apply->config.fold_names);
+		column->vector = -1;
+		for (int k = 0; primary != NULL && k < primary->ncolumns; k++)
+			column->key |= primary->columns[k] == i;
+		column->not_null = column->key;
+	}
+	if (primary != NULL)
+	{
+		ApplyKey *key = palloc0(sizeof(ApplyKey));
+
+		key->usable = true;
+		key->names = palloc((primary->ncolumns + 1) * sizeof(char *));
+		key->names[key->n++] = pstrdup("PRIMARY");
+		for (int k = 0; k < primary->ncolumns; k++)
+			key->names[key->n++] =
+				pnstrdup(primary->column_names[k].data, primary->column_names[k].len);
+		table->unique_keys = list_make1(key);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+static ApplyTable *
+table_from_message(Apply *apply, const EventTable *from)
+{
+	ApplyTable *table = registry_add(apply, from->database.data, from->database.len,
+									 from->table.data, from->table.len);
+
+	if (table->filtered)
+		return table;
+	define_from_message(apply, table, from);
+	registry_create_relation(apply, table);
+	return table;
+}
+
+static int
+find_column(ApplyTable *table, const EventColumn *source, int guess)
+{
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		int c = (guess + i) % table->ncolumns;
+		const char *name = table->columns[c].name;
+
+		if (strlen(name) == source->name.len &&
+			pg_strncasecmp(name, source->name.data, source->name.len) == 0)
+			return c;
+	}
+	return -1;
+}
+
+/*
+ * A column that no DDL announced: rows may run ahead of their DDL. It is added as the message
+ * describes it, without NOT NULL; its DDL finds it and sets the type and the old rows' value.
+ */
+static int
+add_unknown_column(Apply *apply, ApplyTable *table, const EventColumn *source)
+{
+	MemoryContext old;
+	ApplyColumn *column;
+	MagicAlter step = {.kind = MAGIC_ADD_COLUMN};
+
+	name_check(source->name.data, source->name.len, "column");
+	apply_flush(apply);
+	apply_close_handles(apply);
+	old = MemoryContextSwitchTo(table->context);
+	table->columns = repalloc(table->columns, (table->ncolumns + 1) * sizeof(ApplyColumn));
+	column = &table->columns[table->ncolumns++];
+	memset(column, 0, sizeof(*column));
+	column->name = pnstrdup(source->name.data, source->name.len);
+	column->type = source->type;
+	column->is_unsigned = source->is_unsigned_seen;
+	column->length = source->has_length ? source->flen : -1;
+	column->decimals = source->has_length ? source->decimal : -1;
+	column->pgname = name_column(column->name, apply->config.fold_names);
+	column->vector = -1;
+	MemoryContextSwitchTo(old);
+	step.column.name = column->pgname;
+	convert_map_type(column, &step.column.type, &step.column.typmod);
+	apply->engine->alter_table(apply->conn, table->relid, &step, 1);
+	convert_warn(table, WARNING_UNKNOWN_COLUMN);
+	registry_store(apply, table);
+	registry_resolve(apply, table);
+	apply_open_handle(apply, table);
+	return table->ncolumns - 1;
+}
+
+/*
+ * Match the description of rows with the table's columns, by name.
+ */
+static void
+map_columns(Apply *apply, ApplyTable *table, const EventTable *from)
+{
+	bool *seen;
+
+	if (table->nmapped < from->ncolumns || table->map == NULL)
+		table->map = table->map == NULL
+						 ? MemoryContextAlloc(table->context, (from->ncolumns + 1) * sizeof(int))
+						 : repalloc(table->map, (from->ncolumns + 1) * sizeof(int));
+	table->nmapped = from->ncolumns;
+	for (int i = 0; i < from->ncolumns; i++)
+	{
+		int c = from->columns[i].is_hidden ? -1 : find_column(table, &from->columns[i], i);
+
+		if (c < 0 && !from->columns[i].is_hidden)
+			c = add_unknown_column(apply, table, &from->columns[i]);
+		table->map[i] = c >= 0 && table->columns[c].vector >= 0 ? c : -1;
+	}
+	if (table->missing != NULL)
+		pfree(table->missing);
+	table->missing =
+		MemoryContextAlloc(table->context, (table->ncolumns + 1) * sizeof(int));
+	table->nmissing = 0;
+	seen = palloc0(table->ncolumns + 1);
+	for (int i = 0; i < table->nmapped; i++)
+		if (table->map[i] >= 0)
+			seen[table->map[i]] = true;
+	for (int c = 0; c < table->ncolumns; c++)
+		if (!seen[c] && table->columns[c].vector >= 0)
+			table->missing[table->nmissing++] = table->columns[c].vector;
+	pfree(seen);
+	table->mapped_serial = from->serial;
+}
+
+/* Do rows of a table in this state reach it? */
+static bool
+takes_rows(const ApplyTable *table)
+{
+	return !table->filtered && table->state != TABLE_DETACHED && table->state != TABLE_ERROR &&
+		   table->state != TABLE_UNSUPPORTED;
+}
+
+/*
+ * The table of a row event, ready to take rows; NULL = its rows are left out.
+ */
+static ApplyTable *
+table_for_rows(Apply *apply, const Event *event)
+{
+	const EventTable *from = event->table;
+	ApplyTable *table;
+
+	if (apply->last_table != NULL && apply->last_serial == from->serial &&
+		(apply->last_table->handle != NULL || !takes_rows(apply->last_table)))
+		return takes_rows(apply->last_table) ? apply->last_table : NULL;
+
+	table = registry_find(apply, from->database.data, from->database.len, from->table.data,
+						  from->table.len);
+	if (table == NULL)
+		table = table_from_message(apply, from);
+	apply->last_table = table;
+	apply->last_serial = from->serial;
+	if (!takes_rows(table))
+		return NULL;
+	if (table->ncolumns == 0)
+	{
+		/* Adopted: the relation is there, what TiDB has is known now. */
+		define_from_message(apply, table, from);
+		registry_store(apply, table);
+		registry_resolve(apply, table);
+	}
+	apply_open_handle(apply, table);
+	if (!takes_rows(table))
+		return NULL;
+	if (table->mapped_serial != from->serial)
+		map_columns(apply, table, from);
+	return table;
+}
+
+static void
+take_row(Apply *apply, const Event *event)
+{
+	ApplyTable *table = table_for_rows(apply, event);
+
+	if (table == NULL)
+		return;
+	apply->current_table = table;
+	window_add(apply, table, event);
+	table->last_change_ts = event->commit_ts;
+	apply->current_table = NULL;
+	apply->current_column = NULL;
+	apply->rows_in_transaction++;
+	if (++apply->rows_since_check >= MEMORY_CHECK_ROWS || window_full(table))
+	{
+		apply->rows_since_check = 0;
+		if (window_full(table) || MemoryContextMemAllocated(apply->window_context, true) >
+									  apply->config.memory_limit / 2)
+			apply_flush(apply);
+	}
+}
+
+/* ---------------------------------------------------------------- events */
+
+static void
+store_counters(Apply *apply)
+{
+	ListCell *lc;
+
+	foreach (lc, apply->touched)
+		registry_store_counters(apply, lfirst(lc));
+}
+
+/*
+ * Close all relations; locks stay. Rows of the windows must have been written.
+ */
+void
+apply_close_handles(Apply *apply)
+{
+	ListCell *lc;
+
+	foreach (lc, apply->touched)
+		((ApplyTable *) lfirst(lc))->handle = NULL;
+	apply->engine->close_tables(apply->conn);
+	apply->last_table = NULL;
+	apply->last_serial = 0;
+}
+
+static void
+commit(Apply *apply, const Event *unused)
+{
+	ListCell *lc;
+
+	apply_flush(apply);
+	store_counters(apply);
+	apply_phase(apply, APPLY_PHASE_BEFORE_POSITION);
+	apply->position.applied_ts = apply->next_ts;
+	apply->engine->commit(apply->conn, &apply->position, apply->position_set ? 1 : 0);
+	apply_phase(apply, APPLY_PHASE_BEFORE_COMMIT);
+	CommitTransactionCommand();
+	foreach (lc, apply->touched)
+		((ApplyTable *) lfirst(lc))->handle = NULL;
+	list_free(apply->touched);
+	apply->touched = NIL;
+	apply->last_table = NULL;
+	apply->last_serial = 0;
+	apply->applied_ts = apply->next_ts;
+	apply->stats.rows += apply->rows_in_transaction;
+	apply->stats.applies++;
+	end_transaction(apply);
+	apply_phase(apply, APPLY_PHASE_COMMITTED);
+}
+
+static void
+take_ddl(Apply *apply, const Event *event)
+{
+	DdlStatement *stmt = schema_read(apply, event);
+
+	if (apply->position_set && schema_needs_cut(stmt))
+		commit(apply, NULL);
+	apply_ensure_transaction(apply);
+	schema_execute(apply, event, stmt);
+}
+
+ApplyStatus
+apply_event(Apply *apply, const Event *event)
+{
+	ApplyStatus status;
+
+	if (event->kind == EVENT_RESOLVED)
+		return APPLY_OK;
+	if ((int64) event->commit_ts <= apply->applied_ts ||
+		(int64) event->commit_ts <= apply->config.start_ts)
+	{
+		apply->stats.skipped++;
+		return APPLY_SKIPPED;
+	}
+	apply->current_ts = event->commit_ts;
+	if (event->kind == EVENT_DDL)
+		return guarded(apply, take_ddl, event);
+	apply_ensure_transaction(apply);
+	apply->record_ts = event->commit_ts;
+	status = guarded(apply, take_row, event);
+	return status;
+}
+
+ApplyStatus
+apply_record_end(Apply *apply, const ApplyRecordEnd *record)
+{
+	MemoryContext old;
+
+	apply_ensure_transaction(apply);
+	MemoryContextReset(apply->position_context);
+	old = MemoryContextSwitchTo(apply->position_context);
+	apply->position.feed_id = apply->config.feed_id;
+	apply->position.topic = pstrdup(record->topic);
+	apply->position.partition = record->partition;
+	apply->position.position = copy(record->position);
+	apply->position.last_position = copy(record->last_position);
+	apply->position.last_crc = record->crc;
+	apply->position.last_ts = record->commit_ts;
+	MemoryContextSwitchTo(old);
+	apply->position_set = true;
+	apply->record_ts = 0;
+	apply->next_ts = Max(apply->next_ts, record->commit_ts);
+	if (apply->cut_due || apply->rows_in_transaction >= CUT_ROWS ||
+		apply->nrelations >= apply->max_relations)
+		return APPLY_CUT;
+	return APPLY_OK;
+}
+
+void
+apply_advance(Apply *apply, int64 commit_ts)
+{
+	apply_ensure_transaction(apply);
+	apply->next_ts = Max(apply->next_ts, commit_ts);
+}
+
+bool
+apply_pending(Apply *apply)
+{
+	return apply->in_transaction;
+}
+
+ApplyStatus
+apply_commit(Apply *apply)
+{
+	if (!apply->in_transaction)
+		return APPLY_OK;
+	return guarded(apply, commit, NULL);
+}
+
+const char *
+apply_detail(Apply *apply)
+{
+	return apply->detail ? apply->detail : "";
+}
+
+void
+apply_stats(Apply *apply, ApplyStats *stats)
+{
+	*stats = apply->stats;
+	stats->applied_ts = apply->applied_ts;
+	stats->memory = MemoryContextMemAllocated(apply->context, true);
+}

@@ -1,0 +1,609 @@
+/*
+ * schema_alter.c
+ *		ALTER TABLE: columns and keys.
+ *
+ * The clauses change the definition in memory, in order, and give steps for the engine, which runs
+ * them under one lock. The row identity is chosen anew afterwards; when it changes, the old key
+ * is dropped before the first step and the new one made after the last.
+ *
+ * Identity: the primary key, else the first unique key whose columns are all NOT NULL and stored
+ * here; a key over a prefix of a column identifies its whole value, a key over an expression
+ * does not count. Without one, rows are matched whole.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#include "apply/apply_int.h"
+
+/* ---------------------------------------------------------------- keys */
+
+/*
+ * Remember a primary or unique key. The server names an index after its first column.
+ */
+void
+schema_add_key(Apply *apply, ApplyTable *table, const DdlKey *key)
+{
+	MemoryContext old;
+	ApplyKey *added;
+
+	if (key->kind != DDL_KEY_PRIMARY && key->kind != DDL_KEY_UNIQUE)
+		return;
+	old = MemoryContextSwitchTo(table->context);
+	added = palloc0(sizeof(ApplyKey));
+	added->names = palloc((key->nparts + 1) * sizeof(char *));
+	added->usable = key->nparts > 0;
+	if (key->kind == DDL_KEY_PRIMARY)
+		added->names[0] = pstrdup("PRIMARY");
+	else if (key->name.data != NULL)
+		added->names[0] = pnstrdup(key->name.data, key->name.len);
+	else if (key->nparts > 0 && key->parts[0].column.data != NULL)
+		added->names[0] = pnstrdup(key->parts[0].column.data, key->parts[0].column.len);
+	else
+		added->names[0] = pstrdup("expression_index");
+	added->n = 1;
+	for (int i = 0; i < key->nparts; i++)
+	{
+		if (key->parts[i].column.data == NULL)
+		{
+			added->usable = false;
+			continue;
+		}
+		added->names[added->n++] = pnstrdup(key->parts[i].column.data, key->parts[i].column.len);
+	}
+	if (key->kind == DDL_KEY_PRIMARY)
+	{
+		for (int i = 1; i < added->n; i++)
+		{
+			ApplyColumn *column = schema_find_column(table, added->names[i], strlen(added->names[i]));
+
+			if (column != NULL)
+				column->not_null = true;
+		}
+		table->unique_keys = lcons(added, table->unique_keys);
+	}
+	else
+		table->unique_keys = lappend(table->unique_keys, added);
+	MemoryContextSwitchTo(old);
+}
+
+void
+schema_drop_key(ApplyTable *table, const char *name, size_t len)
+{
+	ListCell *lc;
+
+	foreach (lc, table->unique_keys)
+	{
+		ApplyKey *key = lfirst(lc);
+
+		if (strlen(key->names[0]) == len && pg_strncasecmp(key->names[0], name, len) == 0)
+			table->unique_keys = foreach_delete_current(table->unique_keys, lc);
+	}
+}
+
+static bool
+identifies(ApplyTable *table, const ApplyKey *key)
+{
+	if (!key->usable || key->n < 2)
+		return false;
+	for (int i = 1; i < key->n; i++)
+	{
+		ApplyColumn *column = schema_find_column(table, key->names[i], strlen(key->names[i]));
+
+		if (column == NULL || column->pgname == NULL || !column->not_null ||
+			column->type == EVENT_TYPE_JSON || column->type == EVENT_TYPE_VECTOR)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Choose the key by which rows are located: sets the columns' key flags and nkeys.
+ */
+void
+schema_choose_key(ApplyTable *table)
+{
+	ListCell *lc;
+
+	table->nkeys = 0;
+	for (int i = 0; i < table->ncolumns; i++)
+		table->columns[i].key = false;
+	foreach (lc, table->unique_keys)
+	{
+		ApplyKey *key = lfirst(lc);
+
+		if (!identifies(table, key))
+			continue;
+		for (int i = 1; i < key->n; i++)
+			schema_find_column(table, key->names[i], strlen(key->names[i]))->key = true;
+		table->nkeys = key->n - 1;
+		return;
+	}
+}
+
+static List *
+key_names(ApplyTable *table)
+{
+	List *names = NIL;
+	ListCell *lc;
+
+	/* In the order of the key that was chosen. */
+	foreach (lc, table->unique_keys)
+	{
+		ApplyKey *key = lfirst(lc);
+
+		if (!identifies(table, key))
+			continue;
+		for (int i = 1; i < key->n; i++)
+			names = lappend(names,
+							schema_find_column(table, key->names[i], strlen(key->names[i]))->pgname);
+		break;
+	}
+	return names;
+}
+
+/* ---------------------------------------------------------------- steps */
+
+typedef struct AlterWork
+{
+	Apply *apply;
+	ApplyTable *table;
+	const Event *event;
+	MagicTableDef *before;
+	List *steps; /* MagicAlter * */
+} AlterWork;
+
+static MagicAlter *
+add_step(AlterWork *work, MagicAlterKind kind, const char *name)
+{
+	MagicAlter *step = palloc0(sizeof(MagicAlter));
+
+	step->kind = kind;
+	step->name = name;
+	work->steps = lappend(work->steps, step);
+	return step;
+}
+
+static bool
+wants_not_null(const ApplyColumn *column)
+{
+	return column->key || (column->not_null && !convert_can_be_zero_date(column));
+}
+
+static bool
+is_number(Oid type)
+{
+	return type == INT2OID || type == INT4OID || type == INT8OID || type == NUMERICOID ||
+		   type == FLOAT4OID || type == FLOAT8OID;
+}
+
+/*
+ * How values of one type become values of another: an expression over %s, NULL for the assignment
+ * cast. *exact = false where MySQL's result may differ.
+ */
+static const char *
+conversion(Oid from, Oid to, bool *exact)
+{
+	*exact = true;
+	if (from == to || (is_number(from) && is_number(to)))
+		return NULL;
+	if (from == TEXTOID && to == BYTEAOID)
+		return "pg_catalog.convert_to(%s, 'UTF8')";
+	if (from == BYTEAOID && to == TEXTOID)
+		return "pg_catalog.convert_from(%s, 'UTF8')";
+	*exact = is_number(from) && to == TEXTOID && from != FLOAT4OID && from != FLOAT8OID;
+	if ((from == DATEOID && to == TIMESTAMPOID) || (from == TIMESTAMPOID && to == DATEOID))
+	{
+		*exact = from == DATEOID;
+		return NULL;
+	}
+	if (from == TEXTOID && is_number(to))
+	{
+		switch (to)
+		{
+			case FLOAT4OID:
+				return "%s::pg_catalog.float4";
+			case FLOAT8OID:
+				return "%s::pg_catalog.float8";
+			case NUMERICOID:
+				return "%s::pg_catalog.numeric";
+			case INT2OID:
+				return "%s::pg_catalog.numeric::pg_catalog.int2";
+			case INT4OID:
+				return "%s::pg_catalog.numeric::pg_catalog.int4";
+			default:
+				return "%s::pg_catalog.numeric::pg_catalog.int8";
+		}
+	}
+	switch (to)
+	{
+		case TEXTOID:
+			return "%s::pg_catalog.text";
+		case DATEOID:
+			return "%s::pg_catalog.text::pg_catalog.date";
+		case TIMESTAMPOID:
+			return "%s::pg_catalog.text::pg_catalog.timestamp";
+		case TIMESTAMPTZOID:
+			return "%s::pg_catalog.text::pg_catalog.timestamptz";
+		case INTERVALOID:
+			return "%s::pg_catalog.text::pg_catalog.interval";
+		case JSONBOID:
+			return "%s::pg_catalog.text::pg_catalog.jsonb";
+		case BYTEAOID:
+			return "pg_catalog.convert_to(%s::pg_catalog.text, 'UTF8')";
+		default:
+			return "%s::pg_catalog.text::pg_catalog.numeric";
+	}
+}
+
+static MagicColumnDef *
+column_before(AlterWork *work, const char *pgname)
+{
+	for (int i = 0; pgname != NULL && i < work->before->ncolumns; i++)
+		if (strcmp(work->before->columns[i].name, pgname) == 0)
+			return &work->before->columns[i];
+	return NULL;
+}
+
+/* A name that no other column of the table has here. */
+static void
+check_name_free(ApplyTable *table, const ApplyColumn *column)
+{
+	for (int i = 0; i < table->ncolumns; i++)
+		if (&table->columns[i] != column && table->columns[i].pgname != NULL &&
+			column->pgname != NULL && strcmp(table->columns[i].pgname, column->pgname) == 0)
+			ereport(ERROR, (errcode(ERRCODE_DUPLICATE_COLUMN),
+							errmsg("two columns of table \"%s\".\"%s\" have the name \"%s\" here",
+								   table->database, table->table, column->pgname)));
+}
+
+/* ---------------------------------------------------------------- columns */
+
+static void
+add_column(AlterWork *work, const DdlColumn *from)
+{
+	Apply *apply = work->apply;
+	ApplyTable *table = work->table;
+	ApplyColumn *column = schema_find_column(table, from->name.data, from->name.len);
+	MagicAlter *step;
+
+	if (column != NULL && column->pgname != NULL)
+	{
+		/* Rows ran ahead of their DDL, or the statement was seen before. */
+		Oid type;
+		int32 typmod;
+		MagicColumnDef *now = column_before(work, column->pgname);
+
+		schema_column_define(apply, table, column, from);
+		convert_map_type(column, &type, &typmod);
+		if (now != NULL && column->pgname != NULL && (now->type != type || now->typmod != typmod))
+		{
+			bool exact;
+
+			step = add_step(work, MAGIC_ALTER_TYPE, column->pgname);
+			step->column.type = type;
+			step->column.typmod = typmod;
+			step->using_template = conversion(now->type, type, &exact);
+		}
+		return;
+	}
+	if (column == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(table->context);
+
+		table->columns = repalloc(table->columns, (table->ncolumns + 1) * sizeof(ApplyColumn));
+		column = &table->columns[table->ncolumns++];
+		MemoryContextSwitchTo(old);
+		memset(column, 0, sizeof(*column));
+		column->vector = -1;
+	}
+	schema_column_define(apply, table, column, from);
+	if (column->pgname == NULL)
+		return;
+	check_name_free(table, column);
+	step = add_step(work, MAGIC_ADD_COLUMN, column->pgname);
+	step->column.name = column->pgname;
+	convert_map_type(column, &step->column.type, &step->column.typmod);
+	convert_choose(column, step->column.type, step->column.typmod);
+	step->column.existing_value =
+		convert_default(apply, table, column, &from->default_value, work->event->commit_ts);
+	step->column.not_null = wants_not_null(column) && step->column.existing_value != NULL;
+}
+
+static void
+drop_column(AlterWork *work, DdlString name)
+{
+	ApplyTable *table = work->table;
+	ApplyColumn *column = schema_find_column(table, name.data, name.len);
+	ListCell *lc;
+	int i;
+
+	if (column == NULL)
+		return;
+	if (column->pgname != NULL)
+		add_step(work, MAGIC_DROP_COLUMN, column->pgname);
+	foreach (lc, table->unique_keys)
+	{
+		ApplyKey *key = lfirst(lc);
+
+		for (int k = 1; k < key->n; k++)
+			if (pg_strcasecmp(key->names[k], column->name) == 0)
+				key->usable = false;
+	}
+	i = column - table->columns;
+	memmove(column, column + 1, (table->ncolumns - i - 1) * sizeof(ApplyColumn));
+	table->ncolumns--;
+}
+
+static void
+rename_in_keys(ApplyTable *table, const char *from, const char *to)
+{
+	ListCell *lc;
+
+	foreach (lc, table->unique_keys)
+	{
+		ApplyKey *key = lfirst(lc);
+
+		for (int k = 1; k < key->n; k++)
+			if (pg_strcasecmp(key->names[k], from) == 0)
+				key->names[k] = MemoryContextStrdup(table->context, to);
+	}
+}
+
+static void
+rename_column(AlterWork *work, ApplyColumn *column, DdlString to)
+{
+	ApplyTable *table = work->table;
+	MemoryContext old;
+	char *old_name = column->name;
+	char *old_pgname = column->pgname;
+
+	name_check(to.data, to.len, "column");
+	old = MemoryContextSwitchTo(table->context);
+	column->name = pnstrdup(to.data, to.len);
+	rename_in_keys(table, old_name, column->name);
+	if (old_pgname != NULL)
+		column->pgname = name_column(column->name, work->apply->config.fold_names);
+	MemoryContextSwitchTo(old);
+	if (old_pgname != NULL && strcmp(old_pgname, column->pgname) != 0)
+	{
+		check_name_free(table, column);
+		add_step(work, MAGIC_RENAME_COLUMN, old_pgname)->column.name = column->pgname;
+	}
+}
+
+static void
+modify_column(AlterWork *work, DdlString name, const DdlColumn *to)
+{
+	ApplyTable *table = work->table;
+	ApplyColumn *column = schema_find_column(table, name.data, name.len);
+	bool was_generated;
+	Oid old_type;
+	int32 old_typmod;
+	Oid type;
+	int32 typmod;
+	char *pgname;
+
+	if (column == NULL)
+		column = schema_find_column(table, to->name.data, to->name.len);
+	if (column == NULL)
+		return;
+	was_generated = column->generated;
+	convert_map_type(column, &old_type, &old_typmod);
+	rename_column(work, column, to->name);
+	pgname = column->pgname;
+	schema_column_define(work->apply, table, column, to);
+	if (was_generated && !column->generated)
+	{
+		/* Its values were never sent. */
+		registry_set_state(work->apply, table, TABLE_RESYNC_NEEDED,
+						   "a generated column became an ordinary one");
+		add_step(work, MAGIC_ADD_COLUMN, column->pgname)->column =
+			(MagicColumnDef){.name = column->pgname};
+		convert_map_type(column, &((MagicAlter *) llast(work->steps))->column.type,
+						 &((MagicAlter *) llast(work->steps))->column.typmod);
+		return;
+	}
+	if (!was_generated && column->generated)
+	{
+		add_step(work, MAGIC_DROP_COLUMN, pgname);
+		return;
+	}
+	if (column->pgname == NULL)
+		return;
+	convert_map_type(column, &type, &typmod);
+	if (type != old_type || typmod != old_typmod)
+	{
+		bool exact;
+		MagicAlter *step = add_step(work, MAGIC_ALTER_TYPE, column->pgname);
+
+		step->column.type = type;
+		step->column.typmod = typmod;
+		step->using_template = conversion(old_type, type, &exact);
+		if (!exact)
+			convert_warn(table, WARNING_CONVERTED);
+	}
+}
+
+/* ---------------------------------------------------------------- clauses */
+
+static void
+apply_clause(AlterWork *work, const DdlClause *clause)
+{
+	ApplyTable *table = work->table;
+	ApplyColumn *column;
+
+	switch (clause->kind)
+	{
+		case DDL_ALTER_ADD_COLUMNS:
+			for (int i = 0; i < clause->ncolumns; i++)
+				add_column(work, &clause->columns[i]);
+			break;
+		case DDL_ALTER_DROP_COLUMN:
+			drop_column(work, clause->name);
+			break;
+		case DDL_ALTER_MODIFY_COLUMN:
+		case DDL_ALTER_CHANGE_COLUMN:
+			modify_column(work, clause->name, &clause->columns[0]);
+			break;
+		case DDL_ALTER_RENAME_COLUMN:
+			column = schema_find_column(table, clause->name.data, clause->name.len);
+			if (column != NULL)
+				rename_column(work, column, clause->new_name);
+			break;
+		case DDL_ALTER_DROP_PRIMARY_KEY:
+			schema_drop_key(table, "PRIMARY", 7);
+			break;
+		case DDL_ALTER_DROP_KEY:
+		case DDL_ALTER_DROP_CONSTRAINT:
+			schema_drop_key(table, clause->name.data, clause->name.len);
+			break;
+		case DDL_ALTER_RENAME_KEY:
+		{
+			ListCell *lc;
+
+			foreach (lc, table->unique_keys)
+			{
+				ApplyKey *key = lfirst(lc);
+				DdlString name = {key->names[0], strlen(key->names[0])};
+
+				if (ddl_same_name(name, clause->name))
+				{
+					MemoryContext old = MemoryContextSwitchTo(table->context);
+
+					key->names[0] = pnstrdup(clause->new_name.data, clause->new_name.len);
+					MemoryContextSwitchTo(old);
+				}
+			}
+			break;
+		}
+		default:
+			break; /* no effect, or on rows only */
+	}
+	for (int i = 0; i < clause->nkeys; i++)
+		schema_add_key(work->apply, table, &clause->keys[i]);
+}
+
+/*
+ * Bring NOT NULL of the relation in line with the definition.
+ */
+static void
+align_not_null(AlterWork *work)
+{
+	for (int i = 0; i < work->table->ncolumns; i++)
+	{
+		ApplyColumn *column = &work->table->columns[i];
+		MagicColumnDef *now = column_before(work, column->pgname);
+
+		if (now == NULL || column->key || now->not_null == wants_not_null(column))
+			continue;
+		add_step(work, now->not_null ? MAGIC_DROP_NOT_NULL : MAGIC_SET_NOT_NULL, column->pgname);
+	}
+}
+
+/* Steps that change the key from what the relation has to what the definition says. */
+static void
+align_key(AlterWork *work)
+{
+	List *names;
+	bool same;
+	int i = 0;
+	ListCell *lc;
+	MagicAlter *drop;
+
+	schema_choose_key(work->table);
+	names = key_names(work->table);
+	same = list_length(names) == work->before->nkeys;
+	foreach (lc, names)
+	{
+		bool found = false;
+
+		for (i = 0; i < work->before->nkeys; i++)
+			found |= strcmp(work->before->columns[work->before->keys[i]].name, lfirst(lc)) == 0;
+		same &= found;
+	}
+	if (same)
+		return;
+	if (work->before->nkeys > 0)
+	{
+		drop = palloc0(sizeof(MagicAlter));
+		drop->kind = MAGIC_DROP_KEY;
+		work->steps = lcons(drop, work->steps);
+	}
+	if (names != NIL)
+		add_step(work, MAGIC_SET_KEY, NULL)->keys = names;
+}
+
+static void
+run_steps(AlterWork *work)
+{
+	int n = list_length(work->steps);
+	MagicAlter *steps = palloc(Max(n, 1) * sizeof(MagicAlter));
+	ListCell *lc;
+
+	foreach (lc, work->steps)
+		steps[foreach_current_index(lc)] = *(MagicAlter *) lfirst(lc);
+	if (n > 0)
+		work->apply->engine->alter_table(work->apply->conn, work->table->relid, steps, n);
+}
+
+/*
+ * Make the relation's key what the table's keys say now.
+ */
+void
+schema_rekey(Apply *apply, ApplyTable *table)
+{
+	AlterWork work = {.apply = apply, .table = table};
+
+	if (table->adopted || !OidIsValid(table->relid))
+		return;
+	work.before = apply->engine->describe(apply->conn, table->relid);
+	if (work.before == NULL)
+		return;
+	align_key(&work);
+	run_steps(&work);
+	registry_resolve(apply, table);
+}
+
+/*
+ * ALTER TABLE; RENAME is the caller's.
+ */
+void
+schema_alter_table(Apply *apply, ApplyTable *table, const Event *event, const DdlStatement *stmt)
+{
+	AlterWork work = {.apply = apply, .table = table, .event = event};
+	const char *rows_change = NULL;
+
+	if (!OidIsValid(table->relid) || table->state == TABLE_DETACHED)
+		return;
+	work.before = apply->engine->describe(apply->conn, table->relid);
+	if (work.before == NULL)
+		return;
+	for (int i = 0; i < stmt->nclauses; i++)
+	{
+		apply_clause(&work, &stmt->clauses[i]);
+		if (stmt->clauses[i].effect == DDL_EFFECT_ROWS)
+			rows_change = stmt->clauses[i].what;
+	}
+	align_not_null(&work);
+	align_key(&work);
+	if (work.steps != NIL && table->adopted)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("DDL of the stream changes the adopted table \"%s\".\"%s\"",
+							   table->database, table->table),
+						errdetail("%.*s", SLICE(event->ddl_text)),
+						errhint("Alter the table here by hand, then pass over the record with "
+								"magic.skip().")));
+	run_steps(&work);
+	if (rows_change != NULL)
+	{
+		table->state = TABLE_RESYNC_NEEDED;
+		table->state_detail = MemoryContextStrdup(
+			table->context,
+			psprintf("%s changed rows that the stream does not send", rows_change));
+	}
+	registry_store(apply, table);
+	registry_resolve(apply, table);
+}

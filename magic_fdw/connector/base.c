@@ -107,7 +107,6 @@ fill_column(BaseColumn *column, Oid foreigntableid, Form_pg_attribute att, Oid r
 	column->foreign_type = att->atttypid;
 	column->foreign_typmod = att->atttypmod;
 	column->foreign_collation = att->attcollation;
-	column->generated = att->attgenerated != '\0';
 
 	tuple = SearchSysCacheAttName(relid, column->name);
 	if (!HeapTupleIsValid(tuple))
@@ -115,6 +114,8 @@ fill_column(BaseColumn *column, Oid foreigntableid, Form_pg_attribute att, Oid r
 	column->attnum = ((Form_pg_attribute) GETSTRUCT(tuple))->attnum;
 	column->type = ((Form_pg_attribute) GETSTRUCT(tuple))->atttypid;
 	column->collation = ((Form_pg_attribute) GETSTRUCT(tuple))->attcollation;
+	column->always_generated = ((Form_pg_attribute) GETSTRUCT(tuple))->attgenerated != '\0' ||
+		((Form_pg_attribute) GETSTRUCT(tuple))->attidentity == ATTRIBUTE_IDENTITY_ALWAYS;
 	ReleaseSysCache(tuple);
 }
 

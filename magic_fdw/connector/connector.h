@@ -62,7 +62,7 @@ typedef struct BaseColumn
 	Oid			foreign_type;	/* of the foreign table's column */
 	int32		foreign_typmod;
 	Oid			foreign_collation;
-	bool		generated;		/* in the foreign table */
+	bool		always_generated;	/* the base makes it: generated, or identity always */
 } BaseColumn;
 
 typedef struct BaseRelation
@@ -112,13 +112,20 @@ extern void connector_context_push(ConnectorContext *context, const char *relati
 								   const char *sql);
 extern void connector_context_pop(ConnectorContext *context);
 
+/* What an inner query is for. */
+typedef enum QueryPurpose
+{
+	QUERY_PLAIN,
+	QUERY_LOCK_ROWS,			/* SELECT on a plain table that locks the rows that it returns */
+	QUERY_BY_CTID				/* changes a row that such a SELECT has locked */
+} QueryPurpose;
+
 /*
  * Parses, rewrites and plans one statement; name resolution and rights are those of `userid`.
- * `lock_rows`: every row that a SELECT on a plain table returns is locked FOR UPDATE, without
- * asking for more rights than the SELECT needs. `foreigntableid` guards against recursion.
+ * `foreigntableid` guards against recursion.
  */
 extern InnerQuery *connector_query(const char *sql, Oid foreigntableid, Oid userid,
-								   int nparams, Oid *param_types, bool lock_rows);
+								   int nparams, Oid *param_types, QueryPurpose purpose);
 
 /* A running SELECT: rows are made as they are asked for. */
 extern QueryDesc *connector_open(InnerQuery *query, ParamListInfo params, Snapshot snapshot);

@@ -172,8 +172,10 @@ import_schema(ImportForeignSchemaStmt *stmt, Oid serverOid)
 		Oid			relid = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
 														   SPI_tuptable->tupdesc, 1, &isnull));
 		char	   *command = table_definition(relid, stmt, options);
+		MemoryContext spi_context = MemoryContextSwitchTo(context);
 
-		commands = lappend(commands, MemoryContextStrdup(context, command));
+		commands = lappend(commands, pstrdup(command));
+		MemoryContextSwitchTo(spi_context);
 	}
 	AtEOXact_GUC(false, level);
 	SPI_finish();
@@ -236,7 +238,7 @@ acquire_sample(Relation relation, int elevel, HeapTuple *rows, int targrows, dou
 
 	reservoir_init_selection_state(&reservoir, targrows);
 	query = connector_open(connector_query(sql.data, RelationGetRelid(relation), GetUserId(), 0,
-										   NULL, false), NULL, GetActiveSnapshot());
+										   NULL, QUERY_PLAIN), NULL, GetActiveSnapshot());
 	while ((inner = connector_next(query)) != NULL)
 	{
 		int			at = -1;

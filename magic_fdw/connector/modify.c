@@ -113,14 +113,31 @@ add_update_targets(PlannerInfo *root, Index rtindex, RangeTblEntry *target_rte,
 	add_row_identity_var(root, var, rtindex, "ctid");
 }
 
-/* The columns that an INSERT names: those in the user's list, if it inserts here directly. */
+/* All columns but those that only the base may fill. */
 static List *
-insert_targets(PlannerInfo *root, Index rtindex, TupleDesc desc)
+all_columns(TupleDesc desc, BaseRelation *base)
 {
 	List	   *targets = NIL;
-	bool		direct = rtindex == root->parse->resultRelation;
+
+	for (int i = 1; i <= desc->natts; i++)
+	{
+		if (!TupleDescAttr(desc, i - 1)->attisdropped &&
+			!TupleDescAttr(desc, i - 1)->attgenerated && !base->columns[i - 1].always_generated)
+			targets = lappend_int(targets, i);
+	}
+	return targets;
+}
+
+/* The columns that an INSERT names: those in the user's list, if it inserts here directly. */
+static List *
+insert_targets(PlannerInfo *root, Index rtindex, TupleDesc desc, BaseRelation *base)
+{
+	List	   *targets = NIL;
 	Bitmapset  *named = NULL;
 	ListCell   *lc;
+
+	if (rtindex != root->parse->resultRelation)
+		return all_columns(desc, base);
 
 	foreach (lc, root->parse->targetList)
 	{
@@ -131,21 +148,8 @@ insert_targets(PlannerInfo *root, Index rtindex, TupleDesc desc)
 	}
 	for (int i = 1; i <= desc->natts; i++)
 	{
-		if (!TupleDescAttr(desc, i - 1)->attisdropped && (!direct || bms_is_member(i, named)) &&
+		if (!TupleDescAttr(desc, i - 1)->attisdropped && bms_is_member(i, named) &&
 			!TupleDescAttr(desc, i - 1)->attgenerated)
-			targets = lappend_int(targets, i);
-	}
-	return targets;
-}
-
-static List *
-all_columns(TupleDesc desc)
-{
-	List	   *targets = NIL;
-
-	for (int i = 1; i <= desc->natts; i++)
-	{
-		if (!TupleDescAttr(desc, i - 1)->attisdropped && !TupleDescAttr(desc, i - 1)->attgenerated)
 			targets = lappend_int(targets, i);
 	}
 	return targets;
@@ -153,14 +157,14 @@ all_columns(TupleDesc desc)
 
 /* The columns that an UPDATE changes; all if a trigger of the foreign table may change any. */
 static List *
-update_targets(PlannerInfo *root, Index rtindex, Relation rel)
+update_targets(PlannerInfo *root, Index rtindex, Relation rel, BaseRelation *base)
 {
 	Bitmapset  *updated = get_rel_all_updated_cols(root, find_base_rel(root, rtindex));
 	List	   *targets = NIL;
 	int			bit = -1;
 
 	if (rel->trigdesc && rel->trigdesc->trig_update_before_row)
-		return all_columns(RelationGetDescr(rel));
+		return all_columns(RelationGetDescr(rel), base);
 	while ((bit = bms_next_member(updated, bit)) >= 0)
 	{
 		AttrNumber	attnum = bit + FirstLowInvalidHeapAttributeNumber;
@@ -283,11 +287,11 @@ plan_modify(PlannerInfo *root, ModifyTable *plan, Index rtindex, int subplan_ind
 		(plan->onConflictAction != ONCONFLICT_NOTHING || plan->arbiterIndexes != NIL))
 		elog(ERROR, "unexpected ON CONFLICT specification: %d", (int) plan->onConflictAction);
 	if (plan->operation == CMD_INSERT)
-		targets = insert_targets(root, rtindex, RelationGetDescr(rel));
+		targets = insert_targets(root, rtindex, RelationGetDescr(rel), base);
 	else
 		require_ctid(base);
 	if (plan->operation == CMD_UPDATE)
-		targets = update_targets(root, rtindex, rel);
+		targets = update_targets(root, rtindex, rel, base);
 	returning = returning_columns(rel, rtindex, plan->operation, returning_list, check_options);
 	private = modify_private(base, plan->operation, targets, returning, !bms_is_empty(returning),
 							 plan->onConflictAction == ONCONFLICT_NOTHING);
@@ -336,7 +340,8 @@ prepare(ConnectorModify *modify, int rows)
 	appendStringInfoString(&sql, modify->tail);
 	Assert(n == nparams);
 	modify->query = connector_query(sql.data, RelationGetRelid(modify->rel), modify->userid,
-									nparams, types, false);
+									nparams, types,
+									nkeys ? QUERY_BY_CTID : QUERY_PLAIN);
 	modify->params = connector_params(nparams, types);
 	modify->planned_rows = rows;
 	MemoryContextSwitchTo(old);
@@ -396,6 +401,7 @@ begin_insert(ModifyTableState *mtstate, ResultRelInfo *result)
 	Relation	rel = result->ri_RelationDesc;
 	RangeTblEntry *rte;
 	Index		rti = result->ri_RangeTableIndex;
+	BaseRelation *base = connector_base(RelationGetRelid(rel));
 	Bitmapset  *returning;
 
 	if (plan && plan->operation == CMD_UPDATE && result->ri_FdwState)
@@ -413,8 +419,8 @@ begin_insert(ModifyTableState *mtstate, ResultRelInfo *result)
 		returning = bms_add_member(returning, 0 - FirstLowInvalidHeapAttributeNumber);
 	result->ri_FdwState =
 		create_modify(estate, result, rte, CMD_INSERT,
-					  modify_private(connector_base(RelationGetRelid(rel)), CMD_INSERT,
-									 all_columns(RelationGetDescr(rel)), returning,
+					  modify_private(base, CMD_INSERT,
+									 all_columns(RelationGetDescr(rel), base), returning,
 									 !bms_is_empty(returning),
 									 plan && plan->onConflictAction == ONCONFLICT_NOTHING));
 }
@@ -673,7 +679,7 @@ begin_direct(ForeignScanState *node, int eflags)
 	foreach (lc, plan->fdw_exprs)
 		types[foreach_current_index(lc)] = exprType(lfirst(lc));
 	direct->query = connector_query(strVal(list_nth(plan->fdw_private, DIRECT_SQL)), rte->relid,
-									connector_user(rte), nparams, types, false);
+									connector_user(rte), nparams, types, QUERY_PLAIN);
 	connector_context_push(&context, direct->relation, direct->query->sql);
 	(void) ExecCheckRTPerms(direct->query->stmt->rtable, true);
 	connector_context_pop(&context);

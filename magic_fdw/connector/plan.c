@@ -63,7 +63,7 @@ connector_estimate(const char *sql, ConnectorRel *crel, List *params, double *ro
 	foreach (lc, params)
 		types[foreach_current_index(lc)] = exprType(lfirst(lc));
 	plan = connector_query(sql, crel->base->foreigntableid, crel->userid, nparams, types,
-						   false)->stmt->planTree;
+						   QUERY_PLAIN)->stmt->planTree;
 	*rows = clamp_row_est(plan->plan_rows);
 	*width = plan->plan_width;
 	*startup_cost = plan->startup_cost;

@@ -22,6 +22,7 @@
  */
 #include "postgres.h"
 
+#include "access/sysattr.h"
 #include "access/xact.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
@@ -54,8 +55,17 @@ static void
 context_callback(void *arg)
 {
 	ConnectorContext *context = arg;
+	int			position = geterrposition();
 
-	if (context->sql)
+	/* A syntax error's position is one in the inner query. */
+	if (context->sql && position > 0)
+	{
+		errposition(0);
+		internalerrposition(position);
+		internalerrquery(context->sql);
+		errcontext("foreign table \"%s\"", context->relation);
+	}
+	else if (context->sql)
 		errcontext("foreign table \"%s\", remote SQL: %s", context->relation, context->sql);
 	else
 		errcontext("foreign table \"%s\"", context->relation);
@@ -125,6 +135,19 @@ parse_inner(const char *sql, Oid userid, int nparams, Oid *param_types)
 	return query;
 }
 
+/*
+ * The ctid by which a row is changed later is our own affair: reading it needs no privilege, as in
+ * an UPDATE or DELETE of the base.
+ */
+static void
+forgive_ctid(RangeTblEntry *rte)
+{
+	rte->selectedCols = bms_del_member(rte->selectedCols, SelfItemPointerAttributeNumber -
+									   FirstLowInvalidHeapAttributeNumber);
+	if (bms_is_empty(rte->selectedCols))
+		rte->requiredPerms &= ~ACL_SELECT;
+}
+
 /* Adds FOR UPDATE to a rewritten SELECT on one plain table. */
 static void
 lock_all_rows(Query *query)
@@ -144,7 +167,7 @@ lock_all_rows(Query *query)
 }
 
 static PlannedStmt *
-plan_inner(Query *query, const char *sql, Oid userid, bool lock_rows)
+plan_inner(Query *query, const char *sql, Oid userid, QueryPurpose purpose)
 {
 	ListCell   *lc;
 	List	   *rewritten;
@@ -166,7 +189,9 @@ plan_inner(Query *query, const char *sql, Oid userid, bool lock_rows)
 				 errdetail("A rule on the relation behind it turns the command into %d commands.",
 						   list_length(rewritten))));
 	query = linitial_node(Query, rewritten);
-	if (lock_rows)
+	if (purpose != QUERY_PLAIN)
+		forgive_ctid(rt_fetch(1, query->rtable));
+	if (purpose == QUERY_LOCK_ROWS)
 		lock_all_rows(query);
 
 	if (!ActiveSnapshotSet())
@@ -182,7 +207,7 @@ plan_inner(Query *query, const char *sql, Oid userid, bool lock_rows)
 
 InnerQuery *
 connector_query(const char *sql, Oid foreigntableid, Oid userid, int nparams, Oid *param_types,
-				bool lock_rows)
+				QueryPurpose purpose)
 {
 	InnerQuery *inner = palloc0(sizeof(InnerQuery));
 	PlanningFrame frame = {foreigntableid, planning};
@@ -208,7 +233,7 @@ connector_query(const char *sql, Oid foreigntableid, Oid userid, int nparams, Oi
 	{
 		Query	   *query = parse_inner(inner->sql, userid, nparams, param_types);
 
-		inner->stmt = plan_inner(query, inner->sql, userid, lock_rows);
+		inner->stmt = plan_inner(query, inner->sql, userid, purpose);
 	}
 	PG_FINALLY();
 	{
@@ -292,6 +317,8 @@ connector_execute(InnerQuery *query, ParamListInfo params, EState *outer, bool l
 	DestReceiver *dest = None_Receiver;
 	QueryDesc  *desc;
 	uint64		processed;
+	/* COPY has an executor state, but no snapshot and no command id in it */
+	bool		is_query = outer->es_snapshot != InvalidSnapshot;
 
 	if (latest && !IsolationUsesXactSnapshot())
 	{
@@ -299,7 +326,7 @@ connector_execute(InnerQuery *query, ParamListInfo params, EState *outer, bool l
 		GetActiveSnapshot()->curcid = outer->es_output_cid;
 	}
 	else
-		PushActiveSnapshot(outer->es_snapshot);
+		PushActiveSnapshot(is_query ? outer->es_snapshot : GetActiveSnapshot());
 	if (store != NULL)
 	{
 		dest = CreateTuplestoreDestReceiver();
@@ -309,7 +336,8 @@ connector_execute(InnerQuery *query, ParamListInfo params, EState *outer, bool l
 	desc = CreateQueryDesc(query->stmt, query->sql, GetActiveSnapshot(), InvalidSnapshot, dest,
 						   params, NULL, 0);
 	ExecutorStart(desc, EXEC_FLAG_SKIP_TRIGGERS);
-	desc->estate->es_output_cid = outer->es_output_cid;
+	if (is_query)
+		desc->estate->es_output_cid = outer->es_output_cid;
 	ExecutorRun(desc, ForwardScanDirection, 0, true);
 	processed = desc->estate->es_processed;
 	ExecutorFinish(desc);

@@ -116,7 +116,8 @@ begin_scan(ForeignScanState *node, int eflags)
 
 	scan->query = connector_query(strVal(list_nth(plan->fdw_private, SCAN_SQL)), rte->relid,
 								  connector_user(rte), nparams, types,
-								  boolVal(list_nth(plan->fdw_private, SCAN_LOCK_ROWS)));
+								  boolVal(list_nth(plan->fdw_private, SCAN_LOCK_ROWS))
+								  ? QUERY_LOCK_ROWS : QUERY_PLAIN);
 	connector_context_push(&context, scan->relation, scan->query->sql);
 	(void) ExecCheckRTPerms(scan->query->stmt->rtable, true);
 	connector_context_pop(&context);

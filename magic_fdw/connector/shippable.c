@@ -203,7 +203,8 @@ derive_var(Var *var, ShipContext *context)
 			return refuse(context, "ctid of several tables");
 		if (var->varattno == 0)
 			return refuse(context, "a whole row does not ship");
-		(void) connector_column(context->crel->base, var->varattno);
+		if (var->varattno > 0)
+			(void) connector_column(context->crel->base, var->varattno);
 	}
 	return leaf((Node *) var, var->vartype, var->varcollid, context);
 }

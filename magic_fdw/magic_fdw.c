@@ -11,6 +11,7 @@
 #include "miscadmin.h"
 
 #include "api/magic_api.h"
+#include "engine/engine.h"
 #include "feed/feed.h"
 #include "feed/feed_table.h"
 
@@ -28,6 +29,7 @@ _PG_init(void)
 				 errhint("Add this line to postgresql.conf and restart the server: "
 						 "shared_preload_libraries = 'magic_fdw'")));
 
+	engine_init();
 	api_init();
 	feed_init();
 	feed_table_init();

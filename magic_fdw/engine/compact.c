@@ -1,0 +1,631 @@
+/*
+ * compact.c
+ *		Merging neighbouring packs, folding dead rows, reusing extents.
+ *
+ * A merge replaces directory rows of neighbouring packs by one over the same row numbers: row numbers do
+ * not move, so no index changes. Rows whose deletion is settled (older than every snapshot) are left
+ * out; their positions become holes, and the deltas that name only such rows go in the same
+ * transaction. A snapshot from before the merge sees the old rows and the old deltas, one from after it
+ * the new ones, because both are heap rows.
+ *
+ * One merge of a table at a time: a lock held to the end of the transaction (compaction_lock). Writers
+ * and readers are not held up. The replaced extents go to magic.free_extent and are used again when the
+ * merging transaction is older than every snapshot; a conflict record for standbys comes first.
+ */
+#include "engine/engine_int.h"
+
+#include "access/table.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_class.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "utils/acl.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+/* Packs below this many rows are small. */
+#define SMALL_PACK_ROWS (PACK_TARGET_ROWS / 2)
+
+/* Neighbours of one size class before they are merged, and the classes' ratio. */
+#define TIER_RATIO 8
+
+/* A pack is rewritten when this part of its rows is dead for everybody. */
+#define FOLD_FRACTION 0.1
+
+PG_FUNCTION_INFO_V1(magic_compact);
+PGDLLEXPORT Datum magic_compact(PG_FUNCTION_ARGS);
+
+/* Opens a magic table that the user owns. */
+static Relation
+open_own_table(Oid relid, LOCKMODE lock)
+{
+	Relation	rel = table_open(relid, lock);
+
+	if (!engine_is_magic(rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a table of access method magic", RelationGetRelationName(rel))));
+	if (!pg_class_ownercheck(relid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(rel->rd_rel->relkind),
+					   RelationGetRelationName(rel));
+	return rel;
+}
+
+Datum
+magic_compact(PG_FUNCTION_ARGS)
+{
+	Relation	rel = open_own_table(PG_GETARG_OID(0), RowExclusiveLock);
+
+	(void) engine_compact(rel, true);
+	table_close(rel, NoLock);
+	PG_RETURN_VOID();
+}
+
+/* ---------------------------------------------------------------- extents */
+
+/*
+ * Takes `pages` pages from the free extents of the table, the smallest that is large enough. False if
+ * there is none. If the transaction aborts, the extent is free again.
+ */
+bool
+extent_take_free(Relation rel, uint32 pages, Extent *extent)
+{
+	uint64		storage = storage_id(rel);
+	Snapshot	snapshot = latest_snapshot_register();
+	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
+	FreeExtent *list;
+	FreeExtent *best = NULL;
+	int			n = free_extent_list(storage, snapshot, &list);
+	bool		taken = false;
+
+	if (n > 0)
+	{
+		TransactionId horizon = directory_horizon();
+
+		for (int i = 0; i < n; i++)
+			if (list[i].extent.pages >= pages && TransactionIdPrecedes(list[i].xmin, horizon) &&
+				list[i].extent.first + (uint64) list[i].extent.pages <= nblocks &&
+				(best == NULL || list[i].extent.pages < best->extent.pages))
+				best = &list[i];
+		if (best != NULL && free_extent_delete(&best->tid))
+		{
+			storage_conflict_record(rel, best->xmin);
+			extent->first = best->extent.first;
+			extent->pages = pages;
+			if (best->extent.pages > pages)
+			{
+				Extent		rest = {.first = best->extent.first + pages,
+				.pages = best->extent.pages - pages};
+
+				free_extent_insert(storage, &rest);
+			}
+			taken = true;
+		}
+	}
+	pfree(list);
+	UnregisterSnapshot(snapshot);
+	return taken;
+}
+
+/* ---------------------------------------------------------------- merging */
+
+typedef struct Merge
+{
+	Relation	rel;
+	uint64		storage;
+	Snapshot	snapshot;
+	PackList   *packs;
+	DeleteMap  *settled;
+	DeleteMap  *folded;			/* rows of `settled` that no pack holds any more */
+	PackWriter *writer;
+	int64		replaced;
+} Merge;
+
+static double
+dead_fraction(Merge *merge, const PackEntry *pack)
+{
+	if (pack->rows == 0)
+		return 1;
+	return (double) delete_map_count_range(merge->settled, pack->first, pack->first + pack->span) /
+		pack->rows;
+}
+
+static uint64
+live_rows(Merge *merge, const PackEntry *pack)
+{
+	uint64		dead = delete_map_count_range(merge->settled, pack->first, pack->first + pack->span);
+
+	return pack->rows > dead ? pack->rows - dead : 0;
+}
+
+/* Appends the rows of a pack that are not dead for everybody. */
+static void
+append_pack(Merge *merge, const PackEntry *pack, RowNumber base)
+{
+	Relation	rel = merge->rel;
+	TupleDesc	desc = RelationGetDescr(rel);
+	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "magic merge", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+	BlockColumns *columns = block_columns_create(cxt, desc->natts);
+	Datum	   *values = palloc(sizeof(Datum) * (desc->natts + 1));
+	bool	   *isnull = palloc(sizeof(bool) * (desc->natts + 1));
+	PagedSource paged;
+	PackMemorySource memory;
+	PackReader *reader;
+	uint32		positions[PACK_VECTOR];
+
+	if (pack->extent.pages > 0)
+	{
+		paged_source_init(&paged, rel, &pack->extent, pack->length, desc->natts, NULL);
+		reader = pack_open(&paged.base, desc, cxt);
+	}
+	else
+	{
+		pack_memory_source_init(&memory, pack->inline_bytes, pack->length);
+		reader = pack_open(&memory.base, desc, cxt);
+	}
+	for (uint32 block = 0; block < pack_nblocks(reader); block++)
+	{
+		int			n = pack_block_rows(reader, block);
+
+		CHECK_FOR_INTERRUPTS();
+		pack_block_positions(reader, block, positions);
+		block_columns_set(columns, reader, NULL, block, n);
+		for (int att = 0; att < desc->natts; att++)
+			block_columns_decode(columns, att);
+		for (int i = 0; i < n; i++)
+		{
+			RowNumber	row = pack->first + positions[i];
+
+			if (delete_map_contains(merge->settled, row))
+			{
+				delete_map_add(merge->folded, row);
+				continue;
+			}
+			for (int att = 0; att < desc->natts; att++)
+			{
+				values[att] = columns->values[att][i];
+				isnull[att] = columns->nulls[att][i];
+			}
+			pack_writer_append_at(merge->writer, (uint32) (row - base), values, isnull);
+		}
+	}
+	pack_close(reader);
+	if (pack->extent.pages > 0)
+		paged_source_release(&paged);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
+}
+
+/* Replaces the packs [from, to) by one, or by none if all rows are dead. */
+static void
+merge_packs(Merge *merge, int from, int to)
+{
+	PackEntry  *packs = merge->packs->packs;
+	RowNumber	base = packs[from].first;
+	uint32		span = (uint32) (packs[to - 1].first + packs[to - 1].span - base);
+
+	if (merge->writer == NULL)
+		merge->writer = pack_writer_create(RelationGetDescr(merge->rel), CurrentMemoryContext);
+	for (int i = from; i < to; i++)
+		append_pack(merge, &packs[i], base);
+	if (pack_writer_rows(merge->writer) > 0)
+	{
+		PackBytes	bytes;
+		PackEntry	entry = {0};
+
+		pack_writer_finish(merge->writer, span, &bytes);
+		entry.first = base;
+		entry.span = span;
+		entry.rows = pack_writer_rows(merge->writer);
+		entry.length = bytes.length;
+		if (bytes.length <= PACK_INLINE_LIMIT)
+			entry.inline_bytes = bytes.data;
+		else
+			storage_write_pack(merge->rel, &bytes, &entry.extent);
+		directory_insert(merge->storage, &entry, GetCurrentCommandId(true));
+		pfree(bytes.data);
+	}
+	pack_writer_reset(merge->writer);
+	for (int i = from; i < to; i++)
+	{
+		directory_delete(&packs[i]);
+		if (packs[i].extent.pages > 0)
+			free_extent_insert(merge->storage, &packs[i].extent);
+	}
+	merge->replaced += to - from;
+}
+
+/* Size class of a pack: 0 for up to TIER_RATIO rows, 1 up to its square, ... */
+static int
+size_class(uint64 rows)
+{
+	int			class = 0;
+
+	while (rows > TIER_RATIO)
+	{
+		rows /= TIER_RATIO;
+		class++;
+	}
+	return class;
+}
+
+/*
+ * Where does the run of packs that begins at `from` end that should be merged? Returns `from` if none
+ * begins there. With `full` a run is as many small packs as one pack can hold; else only a run of at
+ * least TIER_RATIO packs none of which is of a higher class than its first ones.
+ */
+static int
+run_end(Merge *merge, int from, bool full)
+{
+	PackList   *list = merge->packs;
+	uint64		rows = 0;
+	uint64		bytes = 0;
+	int			to = from;
+	int			class = 0;
+
+	while (to < list->n)
+	{
+		PackEntry  *pack = &list->packs[to];
+		uint64		live = live_rows(merge, pack);
+		RowNumber	span = pack->first + pack->span - list->packs[from].first;
+
+		if (live >= SMALL_PACK_ROWS || rows + live > PACK_TARGET_ROWS || span > PG_UINT32_MAX ||
+			bytes + pack->length > PACK_TARGET_BYTES)
+			break;
+		if (!full)
+		{
+			if (to == from)
+				class = size_class(live);
+			else if (size_class(live) > class)
+			{
+				/* a larger pack ends a run of small ones, unless those are many */
+				if (to - from >= TIER_RATIO)
+					break;
+				class = size_class(live);
+			}
+		}
+		rows += live;
+		bytes += pack->length;
+		to++;
+	}
+	if (full)
+		return to - from > 1 ? to : from;
+	/* The older packs of a higher class stay; merge the tail of lower ones only. */
+	return to - from >= TIER_RATIO ? to : from;
+}
+
+/* Skips leading packs of a run whose class is above that of enough followers. */
+static int
+run_start(Merge *merge, int from, int to)
+{
+	int			start = to;
+	uint64		rows = 0;
+
+	/* from the end: grow while the next older pack is not much larger than all after it */
+	while (start > from)
+	{
+		uint64		live = live_rows(merge, &merge->packs->packs[start - 1]);
+
+		if (to - start >= TIER_RATIO && live > rows * TIER_RATIO)
+			break;
+		rows += live;
+		start--;
+	}
+	return start;
+}
+
+static void
+merge_runs(Merge *merge, bool full)
+{
+	for (int i = 0; i < merge->packs->n;)
+	{
+		int			end = run_end(merge, i, full);
+		int			start;
+
+		CHECK_FOR_INTERRUPTS();
+		if (end == i)
+		{
+			if (dead_fraction(merge, &merge->packs->packs[i]) >= FOLD_FRACTION)
+				merge_packs(merge, i, i + 1);
+			i++;
+			continue;
+		}
+		start = full ? i : run_start(merge, i, end);
+		if (end - start > 1)
+			merge_packs(merge, start, end);
+		i = end;
+	}
+}
+
+/* ---------------------------------------------------------------- deltas */
+
+typedef struct DeltaTidy
+{
+	Merge	   *merge;
+	TransactionId horizon;
+	int			n;
+	int			room;
+	struct OldDelta
+	{
+		ItemPointerData tid;
+		uint64		block;
+	}		   *old;
+	DeleteMap  *rest;			/* settled rows that packs still hold */
+} DeltaTidy;
+
+/* Collects the settled deltas; what they name and packs still hold goes to `rest`. */
+static void
+collect_delta(const DeltaRow *row, void *arg)
+{
+	DeltaTidy  *tidy = arg;
+	const uint8 *p = row->entries;
+	const uint8 *end = p + row->length;
+	DeltaCursor cursor = {0};
+	DeltaEntry	entry;
+
+	if (!TransactionIdPrecedes(row->xmin, tidy->horizon))
+		return;
+	while (delta_next(&p, end, &cursor, &entry))
+	{
+		RowNumber	number = row->block * DELETE_BLOCK_ROWS + entry.offset;
+		int			low = 0;
+		int			high = tidy->merge->packs->n;
+
+		if (delete_map_contains(tidy->merge->folded, number))
+			continue;
+		/* rows that no pack covers need no deletion */
+		while (low < high)
+		{
+			int			middle = (low + high) / 2;
+			PackEntry  *pack = &tidy->merge->packs->packs[middle];
+
+			if (number < pack->first)
+				high = middle;
+			else if (number >= pack->first + pack->span)
+				low = middle + 1;
+			else
+			{
+				delete_map_add(tidy->rest, number);
+				break;
+			}
+		}
+	}
+	if (tidy->n == tidy->room)
+	{
+		tidy->room = Max(64, tidy->room * 2);
+		tidy->old = tidy->old == NULL ? palloc(sizeof(*tidy->old) * tidy->room) :
+			repalloc_huge(tidy->old, sizeof(*tidy->old) * tidy->room);
+	}
+	tidy->old[tidy->n].tid = row->tid;
+	tidy->old[tidy->n].block = row->block;
+	tidy->n++;
+}
+
+/* One delta for the settled rows of a block that packs still hold; successors are not needed any more. */
+static void
+write_rest(Merge *merge, uint64 block, const uint64 *bits)
+{
+	DeltaEntry *entries = palloc(sizeof(DeltaEntry) * DELETE_BLOCK_ROWS);
+	uint8	   *bytes = palloc(8000);
+	int			n = 0;
+
+	for (uint32 i = 0; i < DELETE_BLOCK_ROWS; i++)
+		if (bits[i / 64] >> (i % 64) & 1)
+		{
+			DeltaEntry	entry = {.offset = i, .kind = DELETE_DELETED};
+
+			entries[n++] = entry;
+		}
+	for (int done = 0; done < n;)
+	{
+		int			length;
+
+		done += delta_encode(entries + done, n - done, bytes, 8000, &length);
+		delta_insert(merge->storage, block, bytes, length, GetCurrentCommandId(true));
+	}
+	pfree(entries);
+	pfree(bytes);
+}
+
+/*
+ * Drops settled deltas of rows that are holes by now, and joins several settled deltas of one block.
+ * Blocks with a single delta of which everything is still needed stay as they are.
+ */
+static void
+tidy_deltas(Merge *merge, TransactionId horizon)
+{
+	DeltaTidy	tidy = {.merge = merge, .horizon = horizon};
+
+	tidy.rest = delete_map_create(CurrentMemoryContext);
+	delta_scan(merge->storage, -1, merge->snapshot, collect_delta, &tidy);
+	/* deltas come in the order of their blocks */
+	for (int i = 0; i < tidy.n;)
+	{
+		uint64		block = tidy.old[i].block;
+		const uint64 *rest = delete_map_block(tidy.rest, block);
+		const uint64 *folded = delete_map_block(merge->folded, block);
+		int			end = i;
+
+		CHECK_FOR_INTERRUPTS();
+		while (end < tidy.n && tidy.old[end].block == block)
+			end++;
+		if (rest == NULL || folded != NULL || end - i > 1)
+		{
+			for (int d = i; d < end; d++)
+				delta_delete(&tidy.old[d].tid);
+			if (rest != NULL)
+				write_rest(merge, block, rest);
+		}
+		i = end;
+	}
+}
+
+/*
+ * Merges and folds in the current transaction; see engine.h. VACUUM calls it too. Returns the packs
+ * replaced.
+ */
+int64
+compact_table(Relation rel, bool full, bool vacuuming)
+{
+	MemoryContext cxt;
+	MemoryContext old;
+	Merge		merge = {.rel = rel};
+	TransactionId horizon;
+	TransactionId newest;
+
+	PreventCommandDuringRecovery("magic.compact");
+	if (IsolationIsSerializable())
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("packs cannot be merged in a serializable transaction")));
+	writer_flush(rel);
+	if (writer_pending(storage_id(rel)))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("rows of an enclosing subtransaction are pending in \"%s\"",
+						RelationGetRelationName(rel))));
+	if (!compaction_lock(rel, vacuuming))
+		return 0;
+	directory_lock_for_write();
+	cxt = AllocSetContextCreate(CurrentMemoryContext, "magic compaction", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(cxt);
+	merge.storage = storage_id(rel);
+	horizon = directory_horizon();
+	merge.snapshot = latest_snapshot_register();
+	merge.packs = directory_load(merge.storage, merge.snapshot, 0, InvalidRowNumber);
+	merge.settled = delete_map_load_settled(merge.storage, merge.snapshot, horizon, &newest, cxt);
+	merge.folded = delete_map_create(cxt);
+	merge_runs(&merge, full);
+	if (TransactionIdIsValid(newest))
+		tidy_deltas(&merge, horizon);
+	UnregisterSnapshot(merge.snapshot);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
+	if (merge.replaced > 0)
+		CommandCounterIncrement();
+	return merge.replaced;
+}
+
+int64
+engine_compact(Relation rel, bool full)
+{
+	return compact_table(rel, full, false);
+}
+
+/* ---------------------------------------------------------------- for feeds and clusters */
+
+bool
+engine_lock_all_rows(Relation rel, bool wait)
+{
+	return row_lock_table(rel, wait);
+}
+
+/* Writes deltas for the rows of one delete block that are live. */
+static void
+delete_block_rows(Merge *merge, uint64 block, const uint64 *live, CommandId cid)
+{
+	DeltaEntry *entries = palloc(sizeof(DeltaEntry) * DELETE_BLOCK_ROWS);
+	uint8	   *bytes = palloc(8000);
+	int			n = 0;
+
+	for (uint32 i = 0; i < DELETE_BLOCK_ROWS; i++)
+		if (live[i / 64] >> (i % 64) & 1)
+		{
+			DeltaEntry	entry = {.offset = i, .kind = DELETE_DELETED};
+
+			entries[n++] = entry;
+		}
+	for (int done = 0; done < n;)
+	{
+		int			length;
+
+		done += delta_encode(entries + done, n - done, bytes, 8000, &length);
+		delta_insert(merge->storage, block, bytes, length, cid);
+	}
+	pfree(entries);
+	pfree(bytes);
+}
+
+uint64
+engine_delete_all(Relation rel)
+{
+	BlockScan  *scan;
+	Merge		merge = {.rel = rel, .storage = storage_id(rel)};
+	Snapshot	snapshot;
+	DeleteMap  *live;
+	uint64		count = 0;
+	uint64		block = PG_UINT64_MAX;
+	CommandId	cid = GetCurrentCommandId(true);
+	MemoryContext cxt;
+	MemoryContext old;
+
+	writer_flush(rel);
+	if (writer_pending(merge.storage))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("rows of an enclosing subtransaction are pending in \"%s\"",
+						RelationGetRelationName(rel))));
+	(void) row_lock_table(rel, true);
+	directory_lock_for_write();
+	cxt = AllocSetContextCreate(CurrentMemoryContext, "magic delete all", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(cxt);
+	snapshot = latest_snapshot_register();
+	live = delete_map_create(cxt);
+	scan = block_scan_begin(rel, RelationGetDescr(rel), snapshot, false, 0, InvalidRowNumber, cxt);
+	while (block_scan_next(scan, true))
+	{
+		for (int i = 0; i < scan->nrows; i++)
+		{
+			RowNumber	row = scan->first + scan->positions[i];
+
+			if (!(scan->live[i / 64] >> (i % 64) & 1))
+				continue;
+			if (row / DELETE_BLOCK_ROWS != block && block != PG_UINT64_MAX &&
+				delete_map_block(live, block) != NULL)
+			{
+				delete_block_rows(&merge, block, delete_map_block(live, block), cid);
+				/* each block is written once: rows come in order */
+			}
+			block = row / DELETE_BLOCK_ROWS;
+			delete_map_add(live, row);
+			count++;
+		}
+	}
+	if (block != PG_UINT64_MAX)
+		delete_block_rows(&merge, block, delete_map_block(live, block), cid);
+	block_scan_end(scan);
+	UnregisterSnapshot(snapshot);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
+	if (count > 0)
+		writer_note_deltas(rel);
+	return count;
+}
+
+int
+engine_partitions(Relation rel, Snapshot snapshot, int n, uint64 *starts)
+{
+	PackList   *list;
+	uint64		total = 0;
+	uint64		seen = 0;
+	int			found = 0;
+
+	writer_flush(rel);
+	storage_check_snapshot(rel, snapshot);
+	list = directory_load(storage_id(rel), snapshot, 0, InvalidRowNumber);
+	for (int i = 0; i < list->n; i++)
+		total += list->packs[i].rows;
+	starts[found++] = 0;
+	for (int i = 0; i < list->n && found < n; i++)
+	{
+		if (i > 0 && seen >= total * found / n && list->packs[i].first > starts[found - 1])
+			starts[found++] = list->packs[i].first;
+		seen += list->packs[i].rows;
+	}
+	return found;
+}

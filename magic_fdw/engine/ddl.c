@@ -1,0 +1,343 @@
+/*
+ * ddl.c
+ *		Files come and go: create, truncate, rewrite, move, drop; and the hooks around statements.
+ *
+ * Nothing tells an access method that two tables swap their files, so everything hangs on the storage id
+ * that the file itself holds. When a table is dropped or gets an empty file, the transaction deletes the
+ * metadata of the old storage; an abort brings it back.
+ *
+ * A rewrite (VACUUM FULL, CLUSTER, TRUNCATE, rewriting ALTER TABLE) gives all rows the rewriter's xid, so a
+ * snapshot from before would find the table empty. The new metapage holds the rewriter's full xid, and
+ * such a snapshot is refused (storage_check_snapshot).
+ */
+#include "engine/engine_int.h"
+
+#include "access/heapam.h"
+#include "access/multixact.h"
+#include "access/parallel.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/namespace.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_publication.h"
+#include "catalog/storage.h"
+#include "commands/cluster.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "storage/bufmgr.h"
+#include "storage/smgr.h"
+#include "tcop/utility.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/tuplesort.h"
+
+static object_access_hook_type previous_object_access_hook;
+static ProcessUtility_hook_type previous_utility_hook;
+static ExecutorStart_hook_type previous_executor_start_hook;
+
+bool
+engine_is_magic(Relation rel)
+{
+	return RELKIND_HAS_TABLE_AM(rel->rd_rel->relkind) && rel->rd_tableam != NULL &&
+		rel->rd_tableam->slot_callbacks != NULL && rel->rd_tableam->scan_begin == scan_begin;
+}
+
+/* The table's rows are going away with its file, in this transaction. */
+static void
+forget_storage(Relation rel)
+{
+	uint64		storage = storage_id(rel);
+
+	writer_discard(storage);
+	directory_forget_storage(storage);
+}
+
+/* ALTER TABLE, CLUSTER and REFRESH fill a table of this name and then swap the files. */
+static bool
+is_transient(Relation rel)
+{
+	return strncmp(RelationGetRelationName(rel), "pg_temp_", 8) == 0;
+}
+
+void
+ddl_set_new_filenode(Relation rel, const RelFileNode *node, char persistence, TransactionId *freeze_xid,
+					 MultiXactId *minmulti)
+{
+	bool		replaces = !RelFileNodeEquals(*node, rel->rd_node);
+
+	if (persistence == RELPERSISTENCE_UNLOGGED)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("tables of access method magic cannot be unlogged"),
+				 errdetail("Their directory is logged and would outlive their pages in a crash."),
+				 errhint("Use a permanent or a temporary table.")));
+	if (replaces && !IsBinaryUpgrade)
+		forget_storage(rel);
+	/* No xids are stored in the file that anyone would look up. */
+	*freeze_xid = InvalidTransactionId;
+	*minmulti = InvalidMultiXactId;
+	storage_create(node, persistence, (replaces || is_transient(rel)) && !IsBinaryUpgrade);
+}
+
+/* The table was created, or got its file, in this transaction: empty it in place. */
+void
+ddl_nontransactional_truncate(Relation rel)
+{
+	forget_storage(rel);
+	storage_reset(rel);
+}
+
+/* Copies the file to another tablespace; the metadata stays right, the storage id goes along. */
+void
+ddl_copy_data(Relation rel, const RelFileNode *node)
+{
+	SMgrRelation target;
+
+	writer_flush(rel);
+	target = smgropen(*node, rel->rd_backend);
+	/* What is dirty in shared buffers must be in the file that is copied. */
+	FlushRelationBuffers(rel);
+	RelationCreateStorage(*node, rel->rd_rel->relpersistence, true);
+	RelationCopyStorage(RelationGetSmgr(rel), target, MAIN_FORKNUM, rel->rd_rel->relpersistence);
+	RelationDropStorage(rel);
+	smgrclose(target);
+}
+
+/* ---------------------------------------------------------------- VACUUM FULL, CLUSTER */
+
+typedef struct Rewrite
+{
+	Relation	table;
+	TupleTableSlot *slot;
+	CommandId	cid;
+	double		rows;
+} Rewrite;
+
+static void
+rewrite_row(Rewrite *rewrite, TupleTableSlot *source)
+{
+	ExecClearTuple(rewrite->slot);
+	slot_getallattrs(source);
+	for (int i = 0; i < source->tts_tupleDescriptor->natts; i++)
+	{
+		bool		dropped = TupleDescAttr(RelationGetDescr(rewrite->table), i)->attisdropped;
+
+		rewrite->slot->tts_values[i] = dropped ? (Datum) 0 : source->tts_values[i];
+		rewrite->slot->tts_isnull[i] = dropped || source->tts_isnull[i];
+	}
+	ExecStoreVirtualTuple(rewrite->slot);
+	(void) writer_insert(rewrite->table, rewrite->slot, rewrite->cid, 0);
+	rewrite->rows++;
+}
+
+void
+ddl_copy_for_cluster(Relation old_table, Relation new_table, Relation index, bool use_sort,
+					 TransactionId oldest_xmin, TransactionId *xid_cutoff, MultiXactId *multi_cutoff,
+					 double *num_tuples, double *tups_vacuumed, double *tups_recently_dead)
+{
+	Snapshot	snapshot = latest_snapshot_register();
+	TableScanDesc scan = scan_begin(old_table, snapshot, 0, NULL, NULL, SO_TYPE_SEQSCAN);
+	TupleTableSlot *slot = table_slot_create(old_table, NULL);
+	Rewrite		rewrite = {.table = new_table, .cid = GetCurrentCommandId(true)};
+	Tuplesortstate *sort = NULL;
+
+	if (index != NULL)
+		sort = tuplesort_begin_cluster(RelationGetDescr(old_table), index, maintenance_work_mem, NULL,
+									   TUPLESORT_NONE);
+	rewrite.slot = table_slot_create(new_table, NULL);
+	storage_set_rewriter(new_table);
+	while (scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (sort != NULL)
+		{
+			HeapTuple	tuple = ExecCopySlotHeapTuple(slot);
+
+			tuplesort_putheaptuple(sort, tuple);
+			heap_freetuple(tuple);
+		}
+		else
+			rewrite_row(&rewrite, slot);
+	}
+	if (sort != NULL)
+	{
+		TupleTableSlot *sorted = MakeSingleTupleTableSlot(RelationGetDescr(old_table), &TTSOpsHeapTuple);
+		HeapTuple	tuple;
+
+		tuplesort_performsort(sort);
+		while ((tuple = tuplesort_getheaptuple(sort, true)) != NULL)
+		{
+			CHECK_FOR_INTERRUPTS();
+			ExecStoreHeapTuple(tuple, sorted, false);
+			rewrite_row(&rewrite, sorted);
+		}
+		tuplesort_end(sort);
+		ExecDropSingleTupleTableSlot(sorted);
+	}
+	writer_flush(new_table);
+	*num_tuples = rewrite.rows;
+	/* Rows that an older snapshot might see are gone too: such a snapshot is refused. */
+	*tups_vacuumed = 0;
+	*tups_recently_dead = 0;
+	ExecDropSingleTupleTableSlot(slot);
+	ExecDropSingleTupleTableSlot(rewrite.slot);
+	scan_end(scan);
+	UnregisterSnapshot(snapshot);
+}
+
+/* ---------------------------------------------------------------- hooks */
+
+static void
+object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void *arg)
+{
+	if (previous_object_access_hook)
+		previous_object_access_hook(access, class_id, object_id, sub_id, arg);
+	if (access == OAT_DROP && class_id == RelationRelationId && sub_id == 0 && !IsBinaryUpgrade)
+	{
+		Relation	rel = try_relation_open(object_id, NoLock);
+
+		if (rel != NULL)
+		{
+			if (engine_is_magic(rel))
+				forget_storage(rel);
+			relation_close(rel, NoLock);
+		}
+	}
+}
+
+/* Raises for statements that would break the metadata tables. */
+static void
+refuse_on_metadata(Oid relid, const char *command)
+{
+	Oid			namespace = OidIsValid(relid) ? get_rel_namespace(relid) : InvalidOid;
+
+	if (!OidIsValid(namespace) || (relid != magic_table_oid("pack") &&
+								   relid != magic_table_oid("delete_delta") &&
+								   relid != magic_table_oid("free_extent")))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("%s is not supported on \"%s\"", command, get_rel_name(relid)),
+			 errdetail("The table holds the directory of all tables of access method magic."),
+			 errhint("Use VACUUM without FULL.")));
+}
+
+static void
+check_statement(Node *statement)
+{
+	ListCell   *lc;
+
+	switch (nodeTag(statement))
+	{
+		case T_TruncateStmt:
+			foreach(lc, ((TruncateStmt *) statement)->relations)
+				refuse_on_metadata(RangeVarGetRelid(lfirst(lc), NoLock, true), "TRUNCATE");
+			break;
+		case T_ClusterStmt:
+			if (((ClusterStmt *) statement)->relation != NULL)
+				refuse_on_metadata(RangeVarGetRelid(((ClusterStmt *) statement)->relation, NoLock, true),
+								   "CLUSTER");
+			break;
+		case T_VacuumStmt:
+			{
+				VacuumStmt *vacuum = (VacuumStmt *) statement;
+				bool		full = false;
+
+				foreach(lc, vacuum->options)
+					if (strcmp(((DefElem *) lfirst(lc))->defname, "full") == 0)
+						full = true;
+				if (full)
+					foreach(lc, vacuum->rels)
+					{
+						VacuumRelation *target = lfirst(lc);
+
+						if (target->relation != NULL)
+							refuse_on_metadata(RangeVarGetRelid(target->relation, NoLock, true),
+											   "VACUUM FULL");
+					}
+				break;
+			}
+		case T_CreatePublicationStmt:
+			foreach(lc, ((CreatePublicationStmt *) statement)->pubobjects)
+			{
+				PublicationObjSpec *object = lfirst(lc);
+				Relation	rel;
+
+				if (object->pubobjtype != PUBLICATIONOBJ_TABLE || object->pubtable == NULL)
+					continue;
+				rel = table_openrv_extended(object->pubtable->relation, AccessShareLock, true);
+				if (rel == NULL)
+					continue;
+				if (engine_is_magic(rel))
+					ereport(ERROR,
+							(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+							 errmsg("cannot publish \"%s\"", RelationGetRelationName(rel)),
+							 errdetail("Logical decoding of tables of access method magic is not supported.")));
+				table_close(rel, AccessShareLock);
+			}
+			if (((CreatePublicationStmt *) statement)->for_all_tables)
+				ereport(WARNING,
+						(errmsg("changes of tables of access method magic will not be published")));
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+process_utility(PlannedStmt *statement, const char *query, bool read_only, ProcessUtilityContext context,
+				ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
+				QueryCompletion *completion)
+{
+	Node	   *node = statement->utilityStmt;
+
+	if (IsTransactionState() && !IsA(node, TransactionStmt))
+	{
+		/* Utility commands may look at files and catalogs directly. */
+		(void) writer_flush_all();
+		check_statement(node);
+	}
+	if (previous_utility_hook)
+		previous_utility_hook(statement, query, read_only, context, params, environment, dest, completion);
+	else
+		standard_ProcessUtility(statement, query, read_only, context, params, environment, dest,
+								completion);
+}
+
+/*
+ * Parallel workers do not see this backend's overlay: flush it before they start. If an outer
+ * subtransaction owns a part of it, run the plan without workers.
+ */
+static void
+executor_start(QueryDesc *query, int eflags)
+{
+	if (query->plannedstmt->parallelModeNeeded && (eflags & EXEC_FLAG_EXPLAIN_ONLY) == 0 &&
+		!IsParallelWorker() && !writer_flush_all())
+	{
+		PlannedStmt *serial = makeNode(PlannedStmt);
+
+		*serial = *query->plannedstmt;
+		serial->parallelModeNeeded = false;
+		query->plannedstmt = serial;
+	}
+	if (previous_executor_start_hook)
+		previous_executor_start_hook(query, eflags);
+	else
+		standard_ExecutorStart(query, eflags);
+}
+
+void
+ddl_init(void)
+{
+	previous_object_access_hook = object_access_hook;
+	object_access_hook = object_access;
+	previous_utility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = process_utility;
+	previous_executor_start_hook = ExecutorStart_hook;
+	ExecutorStart_hook = executor_start;
+}

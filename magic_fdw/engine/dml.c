@@ -1,0 +1,224 @@
+/*
+ * dml.c
+ *		Insert, update, delete and lock rows.
+ *
+ * The order for an existing row is: lock it, then read its latest state, then act. A deletion found
+ * then was committed by somebody else, or is our own. An update is a deletion that names its successor,
+ * and an insertion.
+ */
+#include "engine/engine_int.h"
+
+#include "access/xact.h"
+#include "pgstat.h"
+#include "storage/predicate.h"
+#include "utils/snapmgr.h"
+
+/*
+ * Nothing under an index page's lock may open the metadata or wait for a lock on it, so that is done
+ * before the first index entry (writer.c, get_rel_write).
+ */
+void
+dml_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
+		   struct BulkInsertStateData *bistate)
+{
+	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
+	(void) writer_insert(rel, slot, cid, 0);
+	pgstat_count_heap_insert(rel, 1);
+}
+
+void
+dml_insert_speculative(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
+					   struct BulkInsertStateData *bistate, uint32 token)
+{
+	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
+	(void) writer_insert(rel, slot, cid, token);
+	pgstat_count_heap_insert(rel, 1);
+}
+
+void
+dml_complete_speculative(Relation rel, TupleTableSlot *slot, uint32 token, bool succeeded)
+{
+	writer_complete_speculative(rel, tid_to_row(&slot->tts_tid), succeeded);
+	if (!succeeded)
+		pgstat_count_heap_delete(rel);
+}
+
+void
+dml_multi_insert(Relation rel, TupleTableSlot **slots, int n, CommandId cid, int options,
+				 struct BulkInsertStateData *bistate)
+{
+	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
+	writer_insert_many(rel, slots, n, cid);
+	pgstat_count_heap_insert(rel, n);
+}
+
+/* Fills what the executor learns of a row that somebody has deleted, or that we have. */
+static TM_Result
+describe_deletion(RowNumber row, const DeleteInfo *info, CommandId cid, TM_FailureData *tmfd)
+{
+	tmfd->xmax = info->xmax;
+	tmfd->traversed = false;
+	if (info->own)
+	{
+		/* as HeapTupleSatisfiesUpdate: deleted by this command or before it */
+		row_to_tid(info->kind == DELETE_UPDATED ? info->successor : row, &tmfd->ctid);
+		tmfd->cmax = info->cmax;
+		return info->cmax >= cid ? TM_SelfModified : TM_Invisible;
+	}
+	tmfd->cmax = InvalidCommandId;
+	switch (info->kind)
+	{
+		case DELETE_UPDATED:
+			row_to_tid(info->successor, &tmfd->ctid);
+			return TM_Updated;
+		case DELETE_MOVED:
+			ItemPointerSetMovedPartitions(&tmfd->ctid);
+			return TM_Deleted;
+		case DELETE_DELETED:
+			break;
+	}
+	row_to_tid(row, &tmfd->ctid);
+	return TM_Deleted;
+}
+
+/* Locks a row for update or deletion and finds out whether it may be changed. */
+static TM_Result
+prepare_change(Relation rel, RowNumber row, CommandId cid, Snapshot crosscheck, bool wait,
+			   TM_FailureData *tmfd)
+{
+	DeleteInfo	info;
+
+	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
+	if (!row_lock(rel, row, LockTupleExclusive, wait ? LockWaitBlock : LockWaitSkip))
+	{
+		row_to_tid(row, &tmfd->ctid);
+		tmfd->xmax = InvalidTransactionId;
+		tmfd->cmax = InvalidCommandId;
+		return TM_BeingModified;
+	}
+	if (deleted_latest(storage_id(rel), row, &info))
+		return describe_deletion(row, &info, cid, tmfd);
+	/* Referential actions must not change rows that the transaction's snapshot does not see. */
+	if (crosscheck != InvalidSnapshot && !row_visible(rel, row, crosscheck))
+	{
+		row_to_tid(row, &tmfd->ctid);
+		tmfd->xmax = InvalidTransactionId;
+		tmfd->cmax = InvalidCommandId;
+		return TM_Updated;
+	}
+	return TM_Ok;
+}
+
+TM_Result
+dml_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Snapshot crosscheck,
+		   bool wait, TM_FailureData *tmfd, bool changing_part)
+{
+	RowNumber	row = tid_to_row(tid);
+	TM_Result	result = prepare_change(rel, row, cid, crosscheck, wait, tmfd);
+
+	if (result == TM_Invisible)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("attempted to delete invisible tuple")));
+	if (result != TM_Ok)
+		return result;
+	writer_delete(rel, row, changing_part ? DELETE_MOVED : DELETE_DELETED, InvalidRowNumber, cid);
+	pgstat_count_heap_delete(rel);
+	return TM_Ok;
+}
+
+TM_Result
+dml_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid, Snapshot snapshot,
+		   Snapshot crosscheck, bool wait, TM_FailureData *tmfd, LockTupleMode *lockmode,
+		   bool *update_indexes)
+{
+	RowNumber	row = tid_to_row(otid);
+	TM_Result	result;
+	RowNumber	successor;
+
+	*lockmode = LockTupleExclusive;
+	*update_indexes = false;
+	result = prepare_change(rel, row, cid, crosscheck, wait, tmfd);
+	if (result == TM_Invisible)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("attempted to update invisible tuple")));
+	if (result != TM_Ok)
+		return result;
+	successor = writer_insert(rel, slot, cid, 0);
+	writer_delete(rel, row, DELETE_UPDATED, successor, cid);
+	pgstat_count_heap_update(rel, false);
+	*update_indexes = true;
+	return TM_Ok;
+}
+
+/* Reports a row that could not be locked at once. */
+static TM_Result
+not_locked(Relation rel, LockWaitPolicy policy)
+{
+	if (policy == LockWaitError)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("could not obtain lock on row in relation \"%s\"", RelationGetRelationName(rel))));
+	return TM_WouldBlock;
+}
+
+/*
+ * Locks a row and fetches it into the slot. With TUPLE_LOCK_FLAG_FIND_LAST_VERSION the row's updates are
+ * followed: each version is locked before its state is read.
+ */
+TM_Result
+dml_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot, CommandId cid,
+		 LockTupleMode mode, LockWaitPolicy policy, uint8 flags, TM_FailureData *tmfd)
+{
+	RowNumber	row = tid_to_row(tid);
+	uint64		storage = storage_id(rel);
+	DeleteInfo	info;
+	bool		traversed = false;
+
+	if (mode == LockTupleNoKeyExclusive)
+		mode = LockTupleExclusive;
+	for (;;)
+	{
+		TM_Result	result;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!row_lock(rel, row, mode, policy))
+			return not_locked(rel, policy);
+		if (!deleted_latest(storage, row, &info))
+			break;
+		result = describe_deletion(row, &info, cid, tmfd);
+		if (info.own)
+		{
+			tmfd->traversed = traversed;
+			return result;
+		}
+		if ((flags & TUPLE_LOCK_FLAG_FIND_LAST_VERSION) == 0)
+			return result;
+		if (info.kind == DELETE_MOVED)
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("tuple to be locked was already moved to another partition due to concurrent update")));
+		if (info.kind == DELETE_DELETED)
+		{
+			tmfd->traversed = traversed;
+			return TM_Deleted;
+		}
+		row = info.successor;
+		traversed = true;
+	}
+	row_to_tid(row, tid);
+	if (!row_fetch(rel, row, SnapshotAny, slot))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("attempted to lock invisible tuple")));
+	row_to_tid(row, &tmfd->ctid);
+	tmfd->xmax = InvalidTransactionId;
+	tmfd->cmax = InvalidCommandId;
+	tmfd->traversed = traversed;
+	/* A row of this very command: ON CONFLICT tells from its xmin that it would change a row twice. */
+	if (slot_is_magic(slot) && TransactionIdIsCurrentTransactionId(((MagicSlot *) slot)->xmin) &&
+		((MagicSlot *) slot)->cmin >= cid)
+		return TM_Invisible;
+	return TM_Ok;
+}

@@ -1,0 +1,507 @@
+/*
+ * engine_int.h
+ *		What the files of the Magic Engine share.
+ *
+ * Words: a *storage* is the file of one table, known by a random 64-bit storage id that its metapage
+ * holds. A *row number* is the position of a row in its storage, never reused. A *pack* is an immutable
+ * group of rows over contiguous row numbers; the *directory* (heap table magic.pack) names the packs. A
+ * *delta* (row of heap table magic.delete_delta) names dead rows of one delete block. A *segment* is a
+ * run of rows that this backend has inserted and not written to the directory yet.
+ */
+#ifndef MAGIC_ENGINE_INT_H
+#define MAGIC_ENGINE_INT_H
+
+#include "magic_compat.h"
+
+#include "access/htup.h"
+#include "access/relscan.h"
+#include "access/tableam.h"
+#include "engine/engine.h"
+#include "engine/pack.h"
+#include "executor/tuptable.h"
+#include "storage/buf.h"
+#include "storage/block.h"
+#include "storage/itemptr.h"
+#include "utils/snapshot.h"
+
+typedef uint64 RowNumber;
+
+#define InvalidRowNumber PG_UINT64_MAX
+
+/* Offsets above 291 would not fit a TID bitmap. */
+static inline void
+row_to_tid(RowNumber row, ItemPointer tid)
+{
+	ItemPointerSet(tid, (BlockNumber) (row / ENGINE_ROWS_PER_TID_BLOCK),
+				   (OffsetNumber) (row % ENGINE_ROWS_PER_TID_BLOCK + 1));
+}
+
+static inline RowNumber
+tid_to_row(const ItemPointerData *tid)
+{
+	return (RowNumber) ItemPointerGetBlockNumberNoCheck(tid) * ENGINE_ROWS_PER_TID_BLOCK +
+		ItemPointerGetOffsetNumberNoCheck(tid) - 1;
+}
+
+/* A TID that no row number has: offset 0 or above 291. */
+static inline bool
+tid_is_row(const ItemPointerData *tid)
+{
+	OffsetNumber off = ItemPointerGetOffsetNumberNoCheck(tid);
+
+	return off >= 1 && off <= ENGINE_ROWS_PER_TID_BLOCK;
+}
+
+/* Highest row number plus one: block numbers end below InvalidBlockNumber. */
+#define ROW_NUMBER_LIMIT ((RowNumber) ENGINE_ROWS_PER_TID_BLOCK * MaxBlockNumber)
+
+/* Rows of a delete block: the unit of deltas and of lock escalation. */
+#define DELETE_BLOCK_ROWS 16384
+#define DELETE_BLOCK_BYTES (DELETE_BLOCK_ROWS / 8)
+
+/* ---------------------------------------------------------------- shmem.c */
+
+/*
+ * One range of rows that a backend has reserved: [first, appended) are inserted and not in the
+ * directory yet; [appended, reserved) may still become so.
+ */
+typedef struct ReservedRange
+{
+	uint64		storage;
+	RowNumber	first;
+	RowNumber	appended;
+	RowNumber	reserved;
+	TransactionId xid;			/* the inserting (sub)transaction */
+	uint32		token;			/* of a speculative insertion, else 0 */
+} ReservedRange;
+
+extern void engine_shmem_init(void);
+extern bool reserved_publish(const ReservedRange *range);
+extern void reserved_set_appended(uint64 storage, RowNumber first, RowNumber appended,
+								  RowNumber reserved, uint32 token);
+extern void reserved_remove(uint64 storage, RowNumber first);
+extern void reserved_remove_all(void);
+extern int	reserved_room(void);
+extern bool reserved_find(uint64 storage, RowNumber row, ReservedRange *out);
+extern ReservedRange *reserved_list(uint64 storage, int *count);
+
+/* Counter that moves whenever deltas of the storage become visible; see deletes.c. */
+extern uint64 delta_counter_read(uint64 storage);
+extern void delta_counter_bump(uint64 storage);
+
+/* ---------------------------------------------------------------- storage.c */
+
+#define MAGIC_FORMAT_VERSION 1
+
+/* A run of pages of the main fork. */
+typedef struct Extent
+{
+	BlockNumber first;
+	uint32		pages;
+} Extent;
+
+typedef struct MetaInfo
+{
+	uint64		storage;
+	FullTransactionId rewriter;
+	RowNumber	next_row;
+} MetaInfo;
+
+extern uint64 storage_id(Relation rel);
+extern void storage_forget_cached(Relation rel);
+extern void storage_read_meta(Relation rel, MetaInfo *info);
+extern void storage_read_meta_and_ranges(Relation rel, MetaInfo *info, ReservedRange **ranges,
+										 int *count);
+extern void storage_create(const RelFileNode *node, char persistence, bool rewrite);
+extern void storage_set_rewriter(Relation rel);
+extern void storage_reset(Relation rel);
+extern RowNumber storage_reserve_rows(Relation rel, uint64 wanted, ReservedRange *publish);
+extern void storage_give_back_rows(Relation rel, RowNumber from, RowNumber to);
+extern bool storage_page_leaked(Relation rel, BlockNumber block, TransactionId horizon);
+extern void storage_write_pack(Relation rel, const PackBytes *bytes, Extent *extent);
+extern void storage_check_snapshot(Relation rel, Snapshot snapshot);
+extern void storage_check_page(Relation rel, Page page, BlockNumber block, uint32 index);
+extern void storage_conflict_record(Relation rel, TransactionId latest_removed);
+
+/* A pack source over the pages of an extent. */
+typedef struct PagedSource
+{
+	PackSource	base;
+	Relation	rel;
+	BlockNumber first;
+	BufferAccessStrategy strategy;
+	int			nstreams;
+	Buffer	   *pins;			/* one per stream */
+} PagedSource;
+
+extern void paged_source_init(PagedSource *source, Relation rel, const Extent *extent, uint64 length,
+							  int natts, BufferAccessStrategy strategy);
+extern void paged_source_release(PagedSource *source);
+
+/* ---------------------------------------------------------------- directory.c */
+
+/* One row of magic.pack. */
+typedef struct PackEntry
+{
+	RowNumber	first;
+	uint32		span;
+	uint32		rows;			/* stored rows */
+	Extent		extent;			/* pages = 0: inline */
+	uint64		length;			/* bytes of the pack */
+	uint8	   *inline_bytes;	/* in the reader's context, or NULL */
+	ItemPointerData tid;		/* of the directory row */
+	TransactionId xmin;			/* that wrote the entry */
+	CommandId	cmin;			/* meaningful if xmin is ours */
+} PackEntry;
+
+typedef struct PackList
+{
+	int			n;
+	int			allocated;
+	PackEntry  *packs;			/* ascending by first */
+} PackList;
+
+extern void directory_lock_for_write(void);
+extern void directory_insert(uint64 storage, const PackEntry *entry, CommandId cid);
+extern void directory_delete(const PackEntry *entry);
+extern PackList *directory_load(uint64 storage, Snapshot snapshot, RowNumber from, RowNumber to);
+extern PackList *directory_load_any(uint64 storage, TransactionId horizon);
+extern bool directory_find(uint64 storage, RowNumber row, Snapshot snapshot, PackEntry *entry);
+extern void directory_forget_storage(uint64 storage);
+extern Extent *directory_references(uint64 storage, TransactionId horizon, int *count);
+
+extern void delta_insert(uint64 storage, uint64 block, const uint8 *entries, int length, CommandId cid);
+typedef struct DeltaRow
+{
+	uint64		block;
+	const uint8 *entries;		/* valid during the call */
+	int			length;
+	TransactionId xmin;
+	CommandId	cmin;
+	ItemPointerData tid;
+} DeltaRow;
+typedef void (*DeltaCallback) (const DeltaRow *row, void *arg);
+extern void delta_scan(uint64 storage, int64 block, Snapshot snapshot, DeltaCallback callback, void *arg);
+extern void delta_delete(ItemPointer tid);
+
+extern void free_extent_insert(uint64 storage, const Extent *extent);
+typedef struct FreeExtent
+{
+	Extent		extent;
+	TransactionId xmin;
+	ItemPointerData tid;
+} FreeExtent;
+extern int	free_extent_list(uint64 storage, Snapshot snapshot, FreeExtent **list);
+extern bool free_extent_delete(ItemPointer tid);
+extern TransactionId directory_horizon(void);
+extern Oid	magic_table_oid(const char *name);
+
+/* ---------------------------------------------------------------- deletes.c */
+
+typedef enum DeleteKind
+{
+	DELETE_DELETED,
+	DELETE_UPDATED,				/* successor is the new row */
+	DELETE_MOVED				/* to another partition */
+} DeleteKind;
+
+/* Bitmaps of dead rows, by delete block. */
+typedef struct DeleteMap DeleteMap;
+
+extern DeleteMap *delete_map_create(MemoryContext cxt);
+extern void delete_map_add(DeleteMap *map, RowNumber row);
+extern void delete_map_clear(DeleteMap *map, RowNumber row);
+extern const uint64 *delete_map_block(const DeleteMap *map, uint64 block);
+extern bool delete_map_contains(const DeleteMap *map, RowNumber row);
+extern uint64 delete_map_count(const DeleteMap *map);
+extern uint64 delete_map_count_range(const DeleteMap *map, RowNumber from, RowNumber to);
+extern DeleteMap *delete_map_load(uint64 storage, Snapshot snapshot, MemoryContext cxt);
+extern DeleteMap *delete_map_load_settled(uint64 storage, Snapshot snapshot, TransactionId horizon,
+										  TransactionId *newest, MemoryContext cxt);
+
+/* What is known of a row's deletion. */
+typedef struct DeleteInfo
+{
+	DeleteKind	kind;
+	RowNumber	successor;
+	TransactionId xmax;
+	CommandId	cmax;			/* meaningful if xmax is ours */
+	bool		own;			/* by the current transaction */
+} DeleteInfo;
+
+typedef struct DeltaEntry
+{
+	uint16		offset;			/* row number modulo DELETE_BLOCK_ROWS */
+	uint8		kind;
+	RowNumber	successor;
+} DeltaEntry;
+
+/* State of a walk through the bytes of a delta; zero to begin. */
+typedef struct DeltaCursor
+{
+	uint32		next_offset;
+	RowNumber	next_successor;
+	uint32		left;			/* of the current run */
+	uint8		kind;
+} DeltaCursor;
+
+extern int	delta_encode(const DeltaEntry *entries, int n, uint8 *out, int room, int *length);
+extern bool delta_next(const uint8 **p, const uint8 *end, DeltaCursor *cursor,
+					   DeltaEntry *entry);
+extern bool deleted_probe(uint64 storage, RowNumber row, Snapshot snapshot, DeleteInfo *info);
+extern bool deleted_latest(uint64 storage, RowNumber row, DeleteInfo *info);
+extern void deleted_latest_forget(void);
+
+/* ---------------------------------------------------------------- writer.c */
+
+/* A run of rows inserted by this backend and not in the directory yet. */
+typedef struct Segment
+{
+	RowNumber	first;
+	RowNumber	end;			/* one past the last row */
+	SubTransactionId subid;
+	TransactionId xid;
+	CommandId	cid;
+	PackWriter *writer;
+	uint32		token;			/* speculative insertion in progress */
+	int			refs;			/* scans that read it */
+	bool		gone;			/* flushed or aborted; freed with the last ref */
+} Segment;
+
+extern void writer_init(void);
+extern RowNumber writer_insert(Relation rel, TupleTableSlot *slot, CommandId cid, uint32 token);
+extern void writer_insert_many(Relation rel, TupleTableSlot **slots, int n, CommandId cid);
+extern void writer_complete_speculative(Relation rel, RowNumber row, bool succeeded);
+extern void writer_delete(Relation rel, RowNumber row, DeleteKind kind, RowNumber successor,
+						  CommandId cid);
+extern void writer_note_deltas(Relation rel);
+extern void writer_flush(Relation rel);
+extern bool writer_flush_all(void);
+extern void writer_discard(uint64 storage);
+extern bool writer_pending(uint64 storage);
+extern Segment *writer_find_segment(uint64 storage, RowNumber row);
+extern Segment **writer_visible_segments(uint64 storage, Snapshot snapshot, int *n);
+extern void segment_release(Segment *segment);
+extern bool writer_find_delete(uint64 storage, RowNumber row, DeleteInfo *info);
+extern void writer_add_deletes(uint64 storage, Snapshot snapshot, DeleteMap *map);
+extern uint64 writer_flush_count(void);
+
+#define PACK_TARGET_ROWS PACK_MAX_ROWS
+#define PACK_TARGET_BYTES ((Size) 64 * 1024 * 1024)
+#define PACK_INLINE_LIMIT 1024
+
+/* ---------------------------------------------------------------- rowlock.c */
+
+extern bool row_lock(Relation rel, RowNumber row, LockTupleMode mode, LockWaitPolicy policy);
+extern bool row_lock_table(Relation rel, bool wait);
+extern TransactionId row_lock_holder(Relation rel, RowNumber row);
+extern bool compaction_lock(Relation rel, bool wait);
+
+/* ---------------------------------------------------------------- slot.c */
+
+typedef enum SlotSource
+{
+	SLOT_VALUES,				/* as a virtual slot */
+	SLOT_BLOCK,					/* row of a decoded block of a scan */
+	SLOT_PACK,					/* row of a pack, value by value */
+	SLOT_SEGMENT				/* row of a segment */
+} SlotSource;
+
+struct BlockColumns;
+
+typedef struct MagicSlot
+{
+	VirtualTupleTableSlot base;
+	SlotSource	source;
+	struct BlockColumns *columns;	/* SLOT_BLOCK */
+	PackReader *reader;			/* SLOT_PACK */
+	PackWriter *writer;			/* SLOT_SEGMENT */
+	uint32		index;			/* row in block, pack or writer */
+	TransactionId xmin;
+	CommandId	cmin;
+	const bool *needed;			/* natts flags, NULL: all */
+} MagicSlot;
+
+/* Decoded columns of one block, filled as attributes are asked for. */
+typedef struct BlockColumns
+{
+	PackReader *reader;
+	PackWriter *writer;			/* instead of reader: block of a segment */
+	int			block;
+	int			nrows;
+	int			natts;
+	bool	   *decoded;		/* per attribute */
+	Datum	  **values;			/* per attribute, PACK_VECTOR elements, allocated at first use */
+	bool	  **nulls;
+	MemoryContext cxt;
+} BlockColumns;
+
+extern const TupleTableSlotOps TTSOpsMagic;
+extern void magic_slot_set_block(TupleTableSlot *slot, BlockColumns *columns, int row, RowNumber number,
+								 TransactionId xmin, CommandId cmin);
+extern void magic_slot_set_pack(TupleTableSlot *slot, PackReader *reader, uint32 index, RowNumber number,
+								TransactionId xmin, CommandId cmin);
+extern void magic_slot_set_segment(TupleTableSlot *slot, const Segment *segment, uint32 index,
+								   RowNumber number);
+extern BlockColumns *block_columns_create(MemoryContext cxt, int natts);
+extern void block_columns_set(BlockColumns *columns, PackReader *reader, PackWriter *writer, int block,
+							  int nrows);
+extern void block_columns_decode(BlockColumns *columns, int att);
+
+static inline bool
+slot_is_magic(TupleTableSlot *slot)
+{
+	return slot->tts_ops == &TTSOpsMagic;
+}
+
+/* ---------------------------------------------------------------- lookup.c */
+
+/* Keeps opened packs for point reads. One per index scan, or for one call. */
+typedef struct RowReader RowReader;
+
+typedef enum RowFound
+{
+	ROW_MISSING,				/* never was, aborted, or gone for everybody */
+	ROW_SEGMENT,
+	ROW_PACK
+} RowFound;
+
+typedef struct RowPlace
+{
+	RowFound	found;
+	Segment    *segment;
+	PackReader *reader;
+	uint32		index;
+	TransactionId xmin;
+	CommandId	cmin;
+} RowPlace;
+
+extern RowReader *row_reader_create(Relation rel, TupleDesc desc, MemoryContext parent);
+extern void row_reader_reset(RowReader *reader);
+extern void row_reader_free(RowReader *reader);
+extern bool row_reader_locate(RowReader *reader, RowNumber row, Snapshot snapshot, RowPlace *place);
+extern bool row_reader_fetch(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTableSlot *slot);
+extern bool row_fetch(Relation rel, RowNumber row, Snapshot snapshot, TupleTableSlot *slot);
+extern bool row_visible(Relation rel, RowNumber row, Snapshot snapshot);
+extern Snapshot latest_snapshot_register(void);
+
+/* ---------------------------------------------------------------- scan.c */
+
+typedef struct MagicScanDesc MagicScanDesc;
+
+extern TableScanDesc scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData *key,
+								ParallelTableScanDesc pscan, uint32 flags);
+extern void scan_end(TableScanDesc sscan);
+extern void scan_rescan(TableScanDesc sscan, struct ScanKeyData *key, bool set_params, bool allow_strat,
+						bool allow_sync, bool allow_pagemode);
+extern bool scan_getnextslot(TableScanDesc sscan, ScanDirection direction, TupleTableSlot *slot);
+extern void scan_set_tidrange(TableScanDesc sscan, ItemPointer mintid, ItemPointer maxtid);
+extern bool scan_getnextslot_tidrange(TableScanDesc sscan, ScanDirection direction, TupleTableSlot *slot);
+extern Size scan_parallel_estimate(Relation rel);
+extern Size scan_parallel_initialize(Relation rel, ParallelTableScanDesc pscan);
+extern void scan_parallel_reinitialize(Relation rel, ParallelTableScanDesc pscan);
+extern bool scan_analyze_next_block(TableScanDesc sscan, BlockNumber blockno,
+									BufferAccessStrategy strategy);
+extern bool scan_analyze_next_tuple(TableScanDesc sscan, TransactionId oldest_xmin, double *liverows,
+									double *deadrows, TupleTableSlot *slot);
+struct SampleScanState;
+extern bool scan_sample_next_block(TableScanDesc sscan, struct SampleScanState *state);
+extern bool scan_sample_next_tuple(TableScanDesc sscan, struct SampleScanState *state,
+								   TupleTableSlot *slot);
+extern bool scan_tid_valid(TableScanDesc sscan, ItemPointer tid);
+extern void scan_get_latest_tid(TableScanDesc sscan, ItemPointer tid);
+
+/*
+ * A sequence of decoded blocks of a table, in row order: what the scans, the index builds, merges and
+ * VACUUM FULL read. The snapshot must be registered by the caller for as long as it runs.
+ */
+typedef struct BlockScan
+{
+	Relation	rel;
+	uint64		storage;
+	TupleDesc	desc;
+	Snapshot	snapshot;
+	MemoryContext cxt;
+	PackList   *packs;
+	Segment   **segments;
+	int			nsegments;
+	DeleteMap  *deletes;		/* NULL: show deleted rows */
+	BufferAccessStrategy strategy;
+
+	/* current source: packs and segments merged by row number */
+	int			nsources;
+	int			source;			/* -1 before the first, nsources after the last */
+	int			block;
+	RowNumber	first;			/* of the current source */
+	PackReader *reader;
+	PagedSource paged;
+	PackMemorySource memory;
+	PackWriter *writer;
+	TransactionId xmin;
+	CommandId	cmin;
+
+	BlockColumns *columns;
+	int			nrows;			/* rows of the current block */
+	uint32		positions[PACK_VECTOR];
+	bool		dense;			/* positions[i] == positions[0] + i */
+	uint64		live[PACK_BITMAP_WORDS];
+	bool		all_live;
+} BlockScan;
+
+extern BlockScan *block_scan_begin(Relation rel, TupleDesc desc, Snapshot snapshot, bool show_deleted,
+								   RowNumber from, RowNumber to, MemoryContext cxt);
+extern bool block_scan_open_source(BlockScan *scan, int source);
+extern bool block_scan_set_block(BlockScan *scan, int block);
+extern int	block_scan_nblocks(BlockScan *scan);
+extern bool block_scan_next(BlockScan *scan, bool forward);
+extern void block_scan_end(BlockScan *scan);
+
+/* ---------------------------------------------------------------- dml.c */
+
+extern void dml_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
+					   struct BulkInsertStateData *bistate);
+extern void dml_insert_speculative(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
+								   struct BulkInsertStateData *bistate, uint32 token);
+extern void dml_complete_speculative(Relation rel, TupleTableSlot *slot, uint32 token, bool succeeded);
+extern void dml_multi_insert(Relation rel, TupleTableSlot **slots, int n, CommandId cid, int options,
+							 struct BulkInsertStateData *bistate);
+extern TM_Result dml_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot,
+							Snapshot crosscheck, bool wait, TM_FailureData *tmfd, bool changing_part);
+extern TM_Result dml_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid,
+							Snapshot snapshot, Snapshot crosscheck, bool wait, TM_FailureData *tmfd,
+							LockTupleMode *lockmode, bool *update_indexes);
+extern TM_Result dml_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
+						  CommandId cid, LockTupleMode mode, LockWaitPolicy policy, uint8 flags,
+						  TM_FailureData *tmfd);
+
+/* ---------------------------------------------------------------- index_build.c */
+
+struct IndexInfo;
+struct ValidateIndexState;
+extern double index_build_range_scan(Relation table, Relation index, struct IndexInfo *info,
+									 bool allow_sync, bool anyvisible, bool progress,
+									 BlockNumber start_block, BlockNumber nblocks,
+									 IndexBuildCallback callback, void *callback_state,
+									 TableScanDesc scan);
+extern void index_validate_scan(Relation table, Relation index, struct IndexInfo *info,
+								Snapshot snapshot, struct ValidateIndexState *state);
+
+/* ---------------------------------------------------------------- vacuum.c, compact.c, ddl.c */
+
+struct VacuumParams;
+extern bool extent_take_free(Relation rel, uint32 pages, Extent *extent);
+extern int64 compact_table(Relation rel, bool full, bool vacuuming);
+extern void vacuum_table(Relation rel, struct VacuumParams *params, BufferAccessStrategy strategy);
+extern void leave_vacuum_state(void);
+
+extern void ddl_init(void);
+extern void ddl_set_new_filenode(Relation rel, const RelFileNode *node, char persistence,
+								 TransactionId *freeze_xid, MultiXactId *minmulti);
+extern void ddl_nontransactional_truncate(Relation rel);
+extern void ddl_copy_data(Relation rel, const RelFileNode *node);
+extern void ddl_copy_for_cluster(Relation old_table, Relation new_table, Relation index, bool use_sort,
+								 TransactionId oldest_xmin, TransactionId *xid_cutoff,
+								 MultiXactId *multi_cutoff, double *num_tuples, double *tups_vacuumed,
+								 double *tups_recently_dead);
+
+#endif							/* MAGIC_ENGINE_INT_H */

@@ -1,0 +1,496 @@
+/*
+ * lookup.c
+ *		One row by its row number: index scans, unique checks, triggers, re-checks.
+ *
+ * Which rows a snapshot sees is decided by the metadata it sees. For an MVCC snapshot: the directory row
+ * and the deltas under that snapshot, and of this backend's overlay what has a smaller command id. For
+ * Self, Dirty, Any and NonVacuumable snapshots: the overlay whole, and the metadata under an MVCC
+ * snapshot taken now (its command id is set past our last command). Directory and deltas are always read
+ * under one and the same snapshot, because a merge changes both together.
+ *
+ * Dirty snapshots (unique checks) also need rows in progress, and a scan of the directory is not atomic
+ * against reservation -> pack and pack -> merged pack. So: first the reserved ranges in shared memory,
+ * then an MVCC snapshot taken after that, then the directory under SnapshotDirty; a row that got
+ * committed between the last two is looked up again.
+ *
+ * This runs under the exclusive lock of an index page (unique checks): nothing here waits.
+ */
+#include "engine/engine_int.h"
+
+#include "access/genam.h"
+#include "access/xact.h"
+#include "storage/procarray.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+/* Packs that a reader keeps open. */
+#define OPEN_PACKS 8
+
+/* Lookups under one snapshot before directory and deltas are loaded whole. */
+#define LOOKUPS_BEFORE_LOAD 16
+
+typedef struct OpenPack
+{
+	MemoryContext cxt;			/* NULL: unused */
+	PackEntry	entry;
+	PackReader *reader;
+	bool		paged;
+	PagedSource source;
+	PackMemorySource memory;
+	uint64		used;			/* clock of the last use */
+} OpenPack;
+
+struct RowReader
+{
+	Relation	rel;
+	uint64		storage;
+	TupleDesc	desc;
+	MemoryContext cxt;
+	uint64		clock;
+	OpenPack	open[OPEN_PACKS];
+
+	/* What is known under one MVCC snapshot. */
+	Snapshot	key;			/* only compared */
+	TransactionId key_xmin;
+	TransactionId key_xmax;
+	CommandId	key_curcid;
+	uint64		key_completion;
+	uint64		key_flushes;
+	uint32		lookups;
+	MemoryContext loaded_cxt;	/* of the following */
+	PackList   *packs;			/* NULL: not loaded */
+	DeleteMap  *deletes;
+};
+
+/*
+ * A registered MVCC snapshot of now that also sees everything that this transaction has done. Unregister
+ * it.
+ */
+Snapshot
+latest_snapshot_register(void)
+{
+	static SnapshotData current = {SNAPSHOT_MVCC};
+	Snapshot	snapshot;
+
+	GetSnapshotData(&current);
+	snapshot = RegisterSnapshot(&current);
+	snapshot->curcid = InvalidCommandId;
+	return snapshot;
+}
+
+RowReader *
+row_reader_create(Relation rel, TupleDesc desc, MemoryContext parent)
+{
+	MemoryContext cxt = AllocSetContextCreate(parent, "magic row reader", ALLOCSET_SMALL_SIZES);
+	RowReader  *reader = MemoryContextAllocZero(cxt, sizeof(RowReader));
+
+	reader->rel = rel;
+	reader->storage = storage_id(rel);
+	reader->desc = desc;
+	reader->cxt = cxt;
+	return reader;
+}
+
+static void
+close_pack(OpenPack *pack)
+{
+	if (pack->cxt == NULL)
+		return;
+	if (pack->paged)
+		paged_source_release(&pack->source);
+	MemoryContextDelete(pack->cxt);
+	pack->cxt = NULL;
+}
+
+static void
+forget_snapshot(RowReader *reader)
+{
+	reader->key = NULL;
+	reader->lookups = 0;
+	reader->packs = NULL;
+	reader->deletes = NULL;
+	if (reader->loaded_cxt)
+		MemoryContextReset(reader->loaded_cxt);
+}
+
+/* Drops pins and everything known. */
+void
+row_reader_reset(RowReader *reader)
+{
+	for (int i = 0; i < OPEN_PACKS; i++)
+		close_pack(&reader->open[i]);
+	forget_snapshot(reader);
+}
+
+void
+row_reader_free(RowReader *reader)
+{
+	row_reader_reset(reader);
+	MemoryContextDelete(reader->cxt);
+}
+
+/* The opened pack of a directory row. */
+static PackReader *
+open_pack(RowReader *reader, const PackEntry *entry)
+{
+	OpenPack   *victim = &reader->open[0];
+	MemoryContext old;
+
+	reader->clock++;
+	for (int i = 0; i < OPEN_PACKS; i++)
+	{
+		OpenPack   *pack = &reader->open[i];
+
+		if (pack->cxt != NULL && ItemPointerEquals(&pack->entry.tid, (ItemPointer) &entry->tid) &&
+			pack->entry.xmin == entry->xmin && pack->entry.first == entry->first)
+		{
+			pack->used = reader->clock;
+			return pack->reader;
+		}
+		if (pack->cxt == NULL)
+			victim = pack;
+		else if (victim->cxt != NULL && pack->used < victim->used)
+			victim = pack;
+	}
+	close_pack(victim);
+	victim->cxt = AllocSetContextCreate(reader->cxt, "magic open pack", ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(victim->cxt);
+	victim->entry = *entry;
+	victim->used = reader->clock;
+	victim->paged = entry->extent.pages > 0;
+	if (victim->paged)
+	{
+		paged_source_init(&victim->source, reader->rel, &entry->extent, entry->length,
+						  reader->desc->natts, NULL);
+		victim->reader = pack_open(&victim->source.base, reader->desc, victim->cxt);
+	}
+	else
+	{
+		victim->entry.inline_bytes = palloc(entry->length);
+		memcpy(victim->entry.inline_bytes, entry->inline_bytes, entry->length);
+		pack_memory_source_init(&victim->memory, victim->entry.inline_bytes, entry->length);
+		victim->reader = pack_open(&victim->memory.base, reader->desc, victim->cxt);
+	}
+	MemoryContextSwitchTo(old);
+	return victim->reader;
+}
+
+/* Is what is known under the last snapshot still right for this one? Else forget it. */
+static void
+use_snapshot(RowReader *reader, Snapshot snapshot)
+{
+	if (reader->key == snapshot && reader->key_xmin == snapshot->xmin &&
+		reader->key_xmax == snapshot->xmax && reader->key_curcid == snapshot->curcid &&
+		reader->key_completion == snapshot->snapXactCompletionCount &&
+		reader->key_flushes == writer_flush_count())
+		return;
+	forget_snapshot(reader);
+	reader->key = snapshot;
+	reader->key_xmin = snapshot->xmin;
+	reader->key_xmax = snapshot->xmax;
+	reader->key_curcid = snapshot->curcid;
+	reader->key_completion = snapshot->snapXactCompletionCount;
+	reader->key_flushes = writer_flush_count();
+}
+
+static void
+load_snapshot(RowReader *reader, Snapshot snapshot)
+{
+	MemoryContext old;
+
+	if (reader->loaded_cxt == NULL)
+		reader->loaded_cxt = AllocSetContextCreate(reader->cxt, "magic directory",
+												   ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(reader->loaded_cxt);
+	reader->packs = directory_load(reader->storage, snapshot, 0, InvalidRowNumber);
+	reader->deletes = delete_map_load(reader->storage, snapshot, reader->loaded_cxt);
+	MemoryContextSwitchTo(old);
+}
+
+static bool
+find_in_list(const PackList *list, RowNumber row, PackEntry *entry)
+{
+	int			low = 0;
+	int			high = list->n;
+
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+		const PackEntry *pack = &list->packs[middle];
+
+		if (row < pack->first)
+			high = middle;
+		else if (row >= pack->first + pack->span)
+			low = middle + 1;
+		else
+		{
+			*entry = *pack;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Looks the row up in the directory under an MVCC snapshot. */
+static bool
+locate_in_packs(RowReader *reader, RowNumber row, Snapshot snapshot, bool keep, RowPlace *place)
+{
+	PackEntry	entry = {0};
+	bool		found;
+
+	if (keep)
+	{
+		use_snapshot(reader, snapshot);
+		if (reader->packs == NULL && ++reader->lookups > LOOKUPS_BEFORE_LOAD)
+			load_snapshot(reader, snapshot);
+	}
+	if (keep && reader->packs != NULL)
+		found = find_in_list(reader->packs, row, &entry);
+	else
+		found = directory_find(reader->storage, row, snapshot, &entry);
+	if (!found)
+		return false;
+	place->reader = open_pack(reader, &entry);
+	if (!(keep && reader->packs != NULL) && entry.inline_bytes)
+		pfree(entry.inline_bytes);
+	if (!pack_find(place->reader, (uint32) (row - entry.first), &place->index))
+		return false;
+	place->found = ROW_PACK;
+	place->xmin = entry.xmin;
+	place->cmin = entry.cmin;
+	return true;
+}
+
+/* Looks the row up in the overlay. */
+static bool
+locate_in_overlay(RowReader *reader, RowNumber row, RowPlace *place)
+{
+	Segment    *segment = writer_find_segment(reader->storage, row);
+
+	if (segment == NULL)
+		return false;
+	place->found = ROW_SEGMENT;
+	place->segment = segment;
+	place->index = (uint32) (row - segment->first);
+	place->xmin = segment->xid;
+	place->cmin = segment->cid;
+	return true;
+}
+
+/*
+ * Was the row inserted, as the snapshot sees it, whether or not it is deleted? For snapshots that are
+ * not MVCC: as of now. The place stays valid until the reader is used again.
+ */
+bool
+row_reader_locate(RowReader *reader, RowNumber row, Snapshot snapshot, RowPlace *place)
+{
+	place->found = ROW_MISSING;
+	if (locate_in_overlay(reader, row, place))
+	{
+		if (IsMVCCSnapshot(snapshot) && place->segment->cid >= snapshot->curcid)
+			place->found = ROW_MISSING;
+		return place->found != ROW_MISSING;
+	}
+	if (IsMVCCSnapshot(snapshot))
+		return locate_in_packs(reader, row, snapshot, true, place);
+	else
+	{
+		Snapshot	latest = latest_snapshot_register();
+		bool		found = locate_in_packs(reader, row, latest, false, place);
+
+		UnregisterSnapshot(latest);
+		return found;
+	}
+}
+
+/* Is the row deleted for the MVCC snapshot? */
+static bool
+deleted_for(RowReader *reader, RowNumber row, Snapshot snapshot, bool keep)
+{
+	DeleteInfo	info;
+
+	if (writer_find_delete(reader->storage, row, &info) && info.cmax < snapshot->curcid)
+		return true;
+	if (keep && reader->key == snapshot && reader->deletes != NULL)
+		return delete_map_contains(reader->deletes, row);
+	return deleted_probe(reader->storage, row, snapshot, &info);
+}
+
+static void
+fill_slot(RowReader *reader, RowNumber row, const RowPlace *place, TupleTableSlot *slot)
+{
+	slot->tts_tableOid = RelationGetRelid(reader->rel);
+	if (!slot_is_magic(slot))
+	{
+		int			natts = reader->desc->natts;
+
+		ExecClearTuple(slot);
+		for (int att = 0; att < natts; att++)
+			slot->tts_values[att] = place->found == ROW_SEGMENT ?
+				pack_writer_fetch_att(place->segment->writer, att, place->index,
+									  &slot->tts_isnull[att]) :
+				pack_read_datum(place->reader, att, place->index, &slot->tts_isnull[att]);
+		ExecStoreVirtualTuple(slot);
+		row_to_tid(row, &slot->tts_tid);
+	}
+	else if (place->found == ROW_SEGMENT)
+		magic_slot_set_segment(slot, place->segment, place->index, row);
+	else
+		magic_slot_set_pack(slot, place->reader, place->index, row, place->xmin, place->cmin);
+}
+
+/* A row whose values are not known here: another backend is inserting it. */
+static void
+fill_unknown(RowReader *reader, RowNumber row, TupleTableSlot *slot)
+{
+	ExecStoreAllNullTuple(slot);
+	slot->tts_tableOid = RelationGetRelid(reader->rel);
+	row_to_tid(row, &slot->tts_tid);
+}
+
+/* The inserter of a pack that covers the row and is not committed; retry: it is committed by now. */
+static TransactionId
+inserter_in_progress(RowReader *reader, RowNumber row, bool *retry)
+{
+	SnapshotData dirty;
+	PackEntry	entry;
+
+	*retry = false;
+	InitDirtySnapshot(dirty);
+	if (!directory_find(reader->storage, row, &dirty, &entry))
+		return InvalidTransactionId;
+	if (entry.inline_bytes)
+		pfree(entry.inline_bytes);
+	if (!TransactionIdIsValid(dirty.xmin))
+		*retry = true;
+	return dirty.xmin;
+}
+
+/*
+ * A unique check: rows that are live now, being inserted or being deleted. Sets the snapshot's xmin,
+ * xmax and token to what the caller has to wait for, as HeapTupleSatisfiesDirty does.
+ */
+static bool
+fetch_dirty(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTableSlot *slot)
+{
+	RowPlace	place = {0};
+	DeleteInfo	info;
+	ReservedRange range;
+
+	snapshot->xmin = snapshot->xmax = InvalidTransactionId;
+	snapshot->speculativeToken = 0;
+	if (locate_in_overlay(reader, row, &place))
+	{
+		if (writer_find_delete(reader->storage, row, &info))
+			return false;
+		fill_slot(reader, row, &place, slot);
+		return true;
+	}
+	for (int attempt = 0; attempt < 100; attempt++)
+	{
+		Snapshot	latest;
+		TransactionId xid;
+		bool		found;
+		bool		dead;
+		bool		retry;
+
+		if (reserved_find(reader->storage, row, &range))
+		{
+			snapshot->xmin = range.xid;
+			snapshot->speculativeToken = range.token;
+			fill_unknown(reader, row, slot);
+			return true;
+		}
+		latest = latest_snapshot_register();
+		found = locate_in_packs(reader, row, latest, false, &place);
+		dead = found && deleted_for(reader, row, latest, false);
+		UnregisterSnapshot(latest);
+		if (found)
+		{
+			if (dead)
+				return false;
+			snapshot->xmax = row_lock_holder(reader->rel, row);
+			fill_slot(reader, row, &place, slot);
+			return true;
+		}
+		xid = inserter_in_progress(reader, row, &retry);
+		if (TransactionIdIsValid(xid))
+		{
+			snapshot->xmin = xid;
+			fill_unknown(reader, row, slot);
+			return true;
+		}
+		if (!retry)
+			return false;
+	}
+	elog(ERROR, "row " UINT64_FORMAT " changes too fast", row);
+}
+
+/*
+ * Fetches the row into the slot if the snapshot sees it. The slot stays valid until the reader is used
+ * again. SnapshotAny also returns deleted rows.
+ */
+bool
+row_reader_fetch(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTableSlot *slot)
+{
+	RowPlace	place = {0};
+
+	if (snapshot->snapshot_type == SNAPSHOT_DIRTY)
+		return fetch_dirty(reader, row, snapshot, slot);
+	if (IsMVCCSnapshot(snapshot))
+	{
+		if (!row_reader_locate(reader, row, snapshot, &place) ||
+			deleted_for(reader, row, snapshot, place.found == ROW_PACK))
+			return false;
+	}
+	else
+	{
+		Snapshot	latest = NULL;
+		DeleteInfo	info;
+		bool		visible;
+
+		if (!locate_in_overlay(reader, row, &place))
+			latest = latest_snapshot_register();
+		visible = latest == NULL || locate_in_packs(reader, row, latest, false, &place);
+		if (visible && snapshot->snapshot_type != SNAPSHOT_ANY)
+			visible = latest != NULL ? !deleted_for(reader, row, latest, false) :
+				!writer_find_delete(reader->storage, row, &info);
+		if (latest)
+			UnregisterSnapshot(latest);
+		if (!visible)
+			return false;
+	}
+	fill_slot(reader, row, &place, slot);
+	return true;
+}
+
+/* The same for a single row; the slot owns its values. */
+bool
+row_fetch(Relation rel, RowNumber row, Snapshot snapshot, TupleTableSlot *slot)
+{
+	RowReader  *reader = row_reader_create(rel, slot->tts_tupleDescriptor, CurrentMemoryContext);
+	bool		found = row_reader_fetch(reader, row, snapshot, slot);
+
+	if (found)
+		ExecMaterializeSlot(slot);
+	row_reader_free(reader);
+	return found;
+}
+
+/* Does the snapshot see the row? */
+bool
+row_visible(Relation rel, RowNumber row, Snapshot snapshot)
+{
+	RowReader  *reader = row_reader_create(rel, RelationGetDescr(rel), CurrentMemoryContext);
+	RowPlace	place = {0};
+	DeleteInfo	info;
+	bool		visible;
+
+	visible = row_reader_locate(reader, row, snapshot, &place);
+	if (visible)
+		visible = IsMVCCSnapshot(snapshot) ?
+			!deleted_for(reader, row, snapshot, place.found == ROW_PACK) :
+			!deleted_latest(reader->storage, row, &info);
+	row_reader_free(reader);
+	return visible;
+}

@@ -1,0 +1,273 @@
+/*
+ * shmem.c
+ *		Shared memory of the engine: reserved row ranges and delta counters.
+ *
+ * Each backend has a slot with the ranges of row numbers that it has reserved and not yet written to
+ * the directory. Only the owner writes its slot; others read it under the slot's spinlock. A unique
+ * check in another backend finds a row "in progress" here; VACUUM takes all reserved rows for live.
+ * Ranges are published before any index entry of theirs exists (inside the metapage's lock) and removed
+ * after the directory row is inserted, or at abort.
+ *
+ * The delta counters answer "can a delta of this storage have become visible since ...?". A counter
+ * moves when a transaction that wrote deltas has become visible and before its row locks are released,
+ * so who reads an unchanged counter after getting a row's lock has seen every deletion of the row.
+ */
+#include "engine/engine_int.h"
+
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
+#include "storage/shmem.h"
+#include "storage/spin.h"
+
+#define RANGES_PER_BACKEND 256
+#define DELTA_COUNTERS 4096
+
+typedef struct BackendSlot
+{
+	slock_t		mutex;
+	pg_atomic_uint32 n;			/* written under the mutex, read without to skip idle slots */
+	ReservedRange ranges[RANGES_PER_BACKEND];
+} BackendSlot;
+
+typedef struct EngineShared
+{
+	pg_atomic_uint64 delta_counters[DELTA_COUNTERS];
+	int			nslots;
+	BackendSlot slots[FLEXIBLE_ARRAY_MEMBER];
+} EngineShared;
+
+static EngineShared *shared;
+static shmem_request_hook_type previous_request_hook;
+static shmem_startup_hook_type previous_startup_hook;
+
+static int
+slot_count(void)
+{
+	return MaxBackends + NUM_AUXILIARY_PROCS;
+}
+
+static Size
+shared_size(void)
+{
+	return add_size(offsetof(EngineShared, slots), mul_size(sizeof(BackendSlot), slot_count()));
+}
+
+static void
+request_shmem(void)
+{
+	if (previous_request_hook)
+		previous_request_hook();
+	RequestAddinShmemSpace(shared_size());
+}
+
+static void
+startup_shmem(void)
+{
+	bool		found;
+
+	if (previous_startup_hook)
+		previous_startup_hook();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct("magic engine", shared_size(), &found);
+	if (!found)
+	{
+		for (int i = 0; i < DELTA_COUNTERS; i++)
+			pg_atomic_init_u64(&shared->delta_counters[i], 0);
+		shared->nslots = slot_count();
+		for (int i = 0; i < shared->nslots; i++)
+		{
+			SpinLockInit(&shared->slots[i].mutex);
+			pg_atomic_init_u32(&shared->slots[i].n, 0);
+		}
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+void
+engine_shmem_init(void)
+{
+	previous_request_hook = shmem_request_hook;
+	shmem_request_hook = request_shmem;
+	previous_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = startup_shmem;
+}
+
+static BackendSlot *
+my_slot(void)
+{
+	Assert(MyProc != NULL && MyProc->pgprocno < shared->nslots);
+	return &shared->slots[MyProc->pgprocno];
+}
+
+/* Adds a range of this backend; false if there is no room. */
+bool
+reserved_publish(const ReservedRange *range)
+{
+	BackendSlot *slot = my_slot();
+	uint32		n = pg_atomic_read_u32(&slot->n);
+
+	if (n >= RANGES_PER_BACKEND)
+		return false;
+	SpinLockAcquire(&slot->mutex);
+	slot->ranges[n] = *range;
+	pg_atomic_write_u32(&slot->n, n + 1);
+	SpinLockRelease(&slot->mutex);
+	return true;
+}
+
+/* How many ranges this backend can still publish. */
+int
+reserved_room(void)
+{
+	return RANGES_PER_BACKEND - (int) pg_atomic_read_u32(&my_slot()->n);
+}
+
+static int
+find_own(BackendSlot *slot, uint64 storage, RowNumber first)
+{
+	int			n = (int) pg_atomic_read_u32(&slot->n);
+
+	/* The newest range is the likeliest. */
+	for (int i = n - 1; i >= 0; i--)
+		if (slot->ranges[i].storage == storage && slot->ranges[i].first == first)
+			return i;
+	return -1;
+}
+
+/* Moves the borders of the range of this backend that begins at `first`, and sets its token. */
+void
+reserved_set_appended(uint64 storage, RowNumber first, RowNumber appended, RowNumber reserved,
+					  uint32 token)
+{
+	BackendSlot *slot = my_slot();
+	int			i = find_own(slot, storage, first);
+
+	if (i < 0)
+		elog(ERROR, "reserved row range not found");
+	SpinLockAcquire(&slot->mutex);
+	slot->ranges[i].appended = appended;
+	slot->ranges[i].reserved = reserved;
+	slot->ranges[i].token = token;
+	SpinLockRelease(&slot->mutex);
+}
+
+/* Removes the range of this backend that begins at `first`, if it is there. */
+void
+reserved_remove(uint64 storage, RowNumber first)
+{
+	BackendSlot *slot = my_slot();
+	int			i = find_own(slot, storage, first);
+	uint32		n;
+
+	if (i < 0)
+		return;
+	SpinLockAcquire(&slot->mutex);
+	n = pg_atomic_read_u32(&slot->n);
+	slot->ranges[i] = slot->ranges[n - 1];
+	pg_atomic_write_u32(&slot->n, n - 1);
+	SpinLockRelease(&slot->mutex);
+}
+
+/* At the end of a transaction, and when the process exits. */
+void
+reserved_remove_all(void)
+{
+	BackendSlot *slot;
+
+	if (shared == NULL || MyProc == NULL)
+		return;
+	slot = my_slot();
+	if (pg_atomic_read_u32(&slot->n) == 0)
+		return;
+	SpinLockAcquire(&slot->mutex);
+	pg_atomic_write_u32(&slot->n, 0);
+	SpinLockRelease(&slot->mutex);
+}
+
+/* Is the row inserted by another backend that has not written it to the directory yet? */
+bool
+reserved_find(uint64 storage, RowNumber row, ReservedRange *out)
+{
+	for (int s = 0; s < shared->nslots; s++)
+	{
+		BackendSlot *slot = &shared->slots[s];
+		bool		found = false;
+
+		if (pg_atomic_read_u32(&slot->n) == 0 || s == MyProc->pgprocno)
+			continue;
+		SpinLockAcquire(&slot->mutex);
+		for (uint32 i = 0; i < pg_atomic_read_u32(&slot->n) && !found; i++)
+		{
+			ReservedRange *r = &slot->ranges[i];
+
+			if (r->storage == storage && row >= r->first && row < r->appended)
+			{
+				*out = *r;
+				found = true;
+			}
+		}
+		SpinLockRelease(&slot->mutex);
+		if (found)
+			return true;
+	}
+	return false;
+}
+
+/* All ranges of a storage, of every backend; palloc'd. */
+ReservedRange *
+reserved_list(uint64 storage, int *count)
+{
+	int			room = 64;
+	ReservedRange *list = palloc(sizeof(ReservedRange) * room);
+	ReservedRange *copy = palloc(sizeof(ReservedRange) * RANGES_PER_BACKEND);
+	int			n = 0;
+
+	for (int s = 0; s < shared->nslots; s++)
+	{
+		BackendSlot *slot = &shared->slots[s];
+		uint32		in_slot;
+
+		if (pg_atomic_read_u32(&slot->n) == 0)
+			continue;
+		SpinLockAcquire(&slot->mutex);
+		in_slot = pg_atomic_read_u32(&slot->n);
+		memcpy(copy, slot->ranges, sizeof(ReservedRange) * in_slot);
+		SpinLockRelease(&slot->mutex);
+		for (uint32 i = 0; i < in_slot; i++)
+		{
+			if (copy[i].storage != storage)
+				continue;
+			if (n == room)
+				list = repalloc(list, sizeof(ReservedRange) * (room *= 2));
+			list[n++] = copy[i];
+		}
+	}
+	pfree(copy);
+	*count = n;
+	return list;
+}
+
+static pg_atomic_uint64 *
+delta_counter(uint64 storage)
+{
+	return &shared->delta_counters[(storage ^ (storage >> 32)) % DELTA_COUNTERS];
+}
+
+uint64
+delta_counter_read(uint64 storage)
+{
+	uint64		value = pg_atomic_read_u64(delta_counter(storage));
+
+	pg_read_barrier();
+	return value;
+}
+
+void
+delta_counter_bump(uint64 storage)
+{
+	/* a full barrier */
+	pg_atomic_fetch_add_u64(delta_counter(storage), 1);
+}

@@ -1,0 +1,254 @@
+/*
+ * slot.c
+ *		Slots of `magic` tables: virtual slots that fetch their attributes when asked.
+ *
+ * A slot points to a row of a decoded block (scans), of a pack (index fetches) or of a segment (own
+ * rows that are not flushed). An attribute is decoded at its first use; a scan's block decodes a column
+ * once for all its rows. Values point into the reader's memory; materialising copies them.
+ */
+#include "engine/engine_int.h"
+
+#include "access/htup_details.h"
+#include "access/sysattr.h"
+
+static void
+magic_slot_init(TupleTableSlot *slot)
+{
+	MagicSlot  *magic = (MagicSlot *) slot;
+
+	magic->source = SLOT_VALUES;
+	magic->needed = NULL;
+	magic->xmin = InvalidTransactionId;
+	magic->cmin = InvalidCommandId;
+}
+
+static void
+magic_slot_release(TupleTableSlot *slot)
+{
+}
+
+static void
+magic_slot_clear(TupleTableSlot *slot)
+{
+	((MagicSlot *) slot)->source = SLOT_VALUES;
+	TTSOpsVirtual.clear(slot);
+}
+
+static void
+magic_slot_getsomeattrs(TupleTableSlot *slot, int natts)
+{
+	MagicSlot  *magic = (MagicSlot *) slot;
+	uint32		row = magic->index;
+
+	switch (magic->source)
+	{
+		case SLOT_BLOCK:
+			{
+				BlockColumns *columns = magic->columns;
+
+				for (int att = slot->tts_nvalid; att < natts; att++)
+				{
+					if (magic->needed && !magic->needed[att])
+					{
+						slot->tts_values[att] = (Datum) 0;
+						slot->tts_isnull[att] = true;
+						continue;
+					}
+					if (!columns->decoded[att])
+						block_columns_decode(columns, att);
+					slot->tts_values[att] = columns->values[att][row];
+					slot->tts_isnull[att] = columns->nulls[att][row];
+				}
+				break;
+			}
+		case SLOT_PACK:
+			for (int att = slot->tts_nvalid; att < natts; att++)
+			{
+				if (magic->needed && !magic->needed[att])
+				{
+					slot->tts_values[att] = (Datum) 0;
+					slot->tts_isnull[att] = true;
+					continue;
+				}
+				slot->tts_values[att] = pack_read_datum(magic->reader, att, row,
+														&slot->tts_isnull[att]);
+			}
+			break;
+		case SLOT_SEGMENT:
+			for (int att = slot->tts_nvalid; att < natts; att++)
+				slot->tts_values[att] = pack_writer_fetch_att(magic->writer, att, row,
+															  &slot->tts_isnull[att]);
+			break;
+		case SLOT_VALUES:
+			elog(ERROR, "slot of a magic table has no row to read from");
+	}
+	slot->tts_nvalid = natts;
+}
+
+static Datum
+magic_slot_getsysattr(TupleTableSlot *slot, int attnum, bool *isnull)
+{
+	MagicSlot  *magic = (MagicSlot *) slot;
+
+	*isnull = false;
+	switch (attnum)
+	{
+		case MinTransactionIdAttributeNumber:
+			return TransactionIdGetDatum(magic->xmin);
+		case MinCommandIdAttributeNumber:
+		case MaxCommandIdAttributeNumber:
+			return CommandIdGetDatum(magic->cmin == InvalidCommandId ? FirstCommandId : magic->cmin);
+		case MaxTransactionIdAttributeNumber:
+			return TransactionIdGetDatum(InvalidTransactionId);
+		default:
+			elog(ERROR, "unexpected system attribute %d", attnum);
+	}
+}
+
+static void
+magic_slot_materialize(TupleTableSlot *slot)
+{
+	if (TTS_SHOULDFREE(slot))
+		return;
+	slot_getallattrs(slot);
+	TTSOpsVirtual.materialize(slot);
+	((MagicSlot *) slot)->source = SLOT_VALUES;
+}
+
+static void
+magic_slot_copyslot(TupleTableSlot *dst, TupleTableSlot *src)
+{
+	MagicSlot  *magic = (MagicSlot *) dst;
+
+	magic->source = SLOT_VALUES;
+	TTSOpsVirtual.copyslot(dst, src);
+	dst->tts_tid = src->tts_tid;
+	dst->tts_tableOid = src->tts_tableOid;
+	magic->xmin = slot_is_magic(src) ? ((MagicSlot *) src)->xmin : InvalidTransactionId;
+	magic->cmin = slot_is_magic(src) ? ((MagicSlot *) src)->cmin : InvalidCommandId;
+}
+
+static HeapTuple
+magic_slot_copy_heap_tuple(TupleTableSlot *slot)
+{
+	HeapTuple	tuple;
+
+	slot_getallattrs(slot);
+	tuple = heap_form_tuple(slot->tts_tupleDescriptor, slot->tts_values, slot->tts_isnull);
+	tuple->t_self = slot->tts_tid;
+	tuple->t_tableOid = slot->tts_tableOid;
+	return tuple;
+}
+
+static MinimalTuple
+magic_slot_copy_minimal_tuple(TupleTableSlot *slot)
+{
+	slot_getallattrs(slot);
+	return heap_form_minimal_tuple(slot->tts_tupleDescriptor, slot->tts_values, slot->tts_isnull);
+}
+
+const TupleTableSlotOps TTSOpsMagic = {
+	.base_slot_size = sizeof(MagicSlot),
+	.init = magic_slot_init,
+	.release = magic_slot_release,
+	.clear = magic_slot_clear,
+	.getsomeattrs = magic_slot_getsomeattrs,
+	.getsysattr = magic_slot_getsysattr,
+	.materialize = magic_slot_materialize,
+	.copyslot = magic_slot_copyslot,
+	.get_heap_tuple = NULL,
+	.get_minimal_tuple = NULL,
+	.copy_heap_tuple = magic_slot_copy_heap_tuple,
+	.copy_minimal_tuple = magic_slot_copy_minimal_tuple
+};
+
+static MagicSlot *
+store(TupleTableSlot *slot, SlotSource source, uint32 index, RowNumber number, TransactionId xmin,
+	  CommandId cmin)
+{
+	MagicSlot  *magic = (MagicSlot *) slot;
+
+	Assert(slot_is_magic(slot));
+	if (TTS_SHOULDFREE(slot))
+		ExecClearTuple(slot);
+	slot->tts_flags &= ~TTS_FLAG_EMPTY;
+	slot->tts_nvalid = 0;
+	row_to_tid(number, &slot->tts_tid);
+	magic->source = source;
+	magic->index = index;
+	magic->xmin = xmin;
+	magic->cmin = cmin;
+	return magic;
+}
+
+/* Stores row `row` of a decoded block. Valid until the block's columns move on. */
+void
+magic_slot_set_block(TupleTableSlot *slot, BlockColumns *columns, int row, RowNumber number,
+					 TransactionId xmin, CommandId cmin)
+{
+	store(slot, SLOT_BLOCK, row, number, xmin, cmin)->columns = columns;
+}
+
+/* Stores a row of a pack. Valid until another row of the same reader is read. */
+void
+magic_slot_set_pack(TupleTableSlot *slot, PackReader *reader, uint32 index, RowNumber number,
+					TransactionId xmin, CommandId cmin)
+{
+	store(slot, SLOT_PACK, index, number, xmin, cmin)->reader = reader;
+}
+
+/* Stores a row of a segment. Valid until the segment is flushed. */
+void
+magic_slot_set_segment(TupleTableSlot *slot, const Segment *segment, uint32 index, RowNumber number)
+{
+	store(slot, SLOT_SEGMENT, index, number, segment->xid, segment->cid)->writer = segment->writer;
+}
+
+/* ---------------------------------------------------------------- columns of a block */
+
+BlockColumns *
+block_columns_create(MemoryContext cxt, int natts)
+{
+	BlockColumns *columns = MemoryContextAllocZero(cxt, sizeof(BlockColumns));
+
+	columns->cxt = cxt;
+	columns->natts = natts;
+	columns->decoded = MemoryContextAllocZero(cxt, sizeof(bool) * (natts + 1));
+	columns->values = MemoryContextAllocZero(cxt, sizeof(Datum *) * (natts + 1));
+	columns->nulls = MemoryContextAllocZero(cxt, sizeof(bool *) * (natts + 1));
+	return columns;
+}
+
+/* Moves to another block: nothing is decoded of it yet. */
+void
+block_columns_set(BlockColumns *columns, PackReader *reader, PackWriter *writer, int block, int nrows)
+{
+	columns->reader = reader;
+	columns->writer = writer;
+	columns->block = block;
+	columns->nrows = nrows;
+	memset(columns->decoded, 0, sizeof(bool) * columns->natts);
+}
+
+/* Decodes one attribute of the block. */
+void
+block_columns_decode(BlockColumns *columns, int att)
+{
+	if (columns->values[att] == NULL)
+	{
+		columns->values[att] = MemoryContextAlloc(columns->cxt, sizeof(Datum) * PACK_VECTOR);
+		columns->nulls[att] = MemoryContextAlloc(columns->cxt, sizeof(bool) * PACK_VECTOR);
+	}
+	if (columns->reader != NULL)
+		pack_read_datums(columns->reader, att, columns->block, columns->values[att],
+						 columns->nulls[att]);
+	else
+	{
+		uint32		base = (uint32) columns->block * PACK_VECTOR;
+
+		for (int i = 0; i < columns->nrows; i++)
+			columns->values[att][i] = pack_writer_fetch_att(columns->writer, att, base + i,
+															&columns->nulls[att][i]);
+	}
+	columns->decoded[att] = true;
+}

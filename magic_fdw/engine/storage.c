@@ -1,0 +1,577 @@
+/*
+ * storage.c
+ *		The file of a `magic` table: metapage, row number reservation, extents of pack pages.
+ *
+ * Block 0 is the metapage. All other blocks are pages of packs: a standard page header, the page tag
+ * (8 bytes, PageTag) and PACK_PAGE_PAYLOAD bytes of the pack. A pack on pages fills an extent: pages
+ * with consecutive block numbers, its bytes in order. Pages are written once, before the directory row
+ * that names them, and not touched again until the extent is reused.
+ *
+ * Locks. The metapage is changed under its buffer's exclusive lock, by generic WAL, and nothing else is
+ * locked under it but a slot's spinlock (shmem.c). Pack pages are read with a pin and without a lock:
+ * whoever knows of them got there by a directory row that its snapshot sees, so they were complete before
+ * the snapshot was taken, and they are not overwritten before that directory row is gone for every
+ * snapshot (vacuum.c); on a standby a conflict record comes first.
+ *
+ * WAL and crash. Pack pages are logged as full-page images, up to 32 a record; the metapage by generic
+ * WAL. A crash between pages and directory row leaves pages that nobody names; VACUUM finds them by the
+ * page's xid (pd_prune_xid), see vacuum.c. Recovery does not need this library.
+ */
+#include "engine/engine_int.h"
+
+#include "access/generic_xlog.h"
+#include "access/nbtxlog.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "access/xloginsert.h"
+#include "catalog/pg_control.h"
+#include "catalog/storage.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "storage/predicate.h"
+#include "storage/smgr.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#define META_BLOCK 0
+#define META_MAGIC 0x4347414d	/* "MAGC" */
+#define PAGE_MAGIC 0x504d		/* "MP" */
+
+/* What block 0 holds after the page header. Little-endian. */
+typedef struct MetaPage
+{
+	uint32		magic;
+	uint32		version;
+	uint64		storage;
+	uint64		rewriter;		/* full xid of the transaction that rewrote the table, or 0 */
+	uint64		next_row;
+} MetaPage;
+
+StaticAssertDecl(sizeof(MetaPage) == 32, "layout of the metapage");
+StaticAssertDecl(offsetof(MetaPage, next_row) == 24, "layout of the metapage");
+
+/* What follows the header of a pack page. */
+typedef struct PageTag
+{
+	uint16		magic;
+	uint16		version;
+	uint32		index;			/* of the page in its extent */
+} PageTag;
+
+StaticAssertDecl(sizeof(PageTag) == 8, "layout of the page tag");
+StaticAssertDecl(MAXALIGN(SizeOfPageHeaderData) + sizeof(PageTag) + PACK_PAGE_PAYLOAD == BLCKSZ,
+				 "layout of a pack page");
+
+#define PAGE_PAYLOAD_OFFSET (MAXALIGN(SizeOfPageHeaderData) + sizeof(PageTag))
+
+/* Full-page images in one WAL record. */
+#define PAGES_PER_RECORD XLR_MAX_BLOCK_ID
+
+static MetaPage *
+meta_of(Relation rel, Page page)
+{
+	MetaPage   *meta = (MetaPage *) PageGetContents(page);
+
+	if (PageIsNew(page) || meta->magic != META_MAGIC)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("block %u of relation \"%s\" is not a metapage of the magic engine", META_BLOCK,
+						RelationGetRelationName(rel)),
+				 errhint("Restore the table from a backup.")));
+	if (meta->version != MAGIC_FORMAT_VERSION)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("relation \"%s\" has magic format version %u, this library reads version %u",
+						RelationGetRelationName(rel), meta->version, MAGIC_FORMAT_VERSION),
+				 errhint("Install the version of magic_fdw that wrote the table.")));
+	return meta;
+}
+
+/* Reads the metapage. */
+void
+storage_read_meta(Relation rel, MetaInfo *info)
+{
+	Buffer		buffer = ReadBuffer(rel, META_BLOCK);
+	MetaPage   *meta;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	meta = meta_of(rel, BufferGetPage(buffer));
+	info->storage = meta->storage;
+	info->rewriter = FullTransactionIdFromU64(meta->rewriter);
+	info->next_row = meta->next_row;
+	UnlockReleaseBuffer(buffer);
+}
+
+/*
+ * Reads the metapage, and the ranges that backends have reserved, together: every row number below
+ * next_row is in one of the ranges, or was written to the directory, or never will be.
+ */
+void
+storage_read_meta_and_ranges(Relation rel, MetaInfo *info, ReservedRange **ranges, int *count)
+{
+	Buffer		buffer = ReadBuffer(rel, META_BLOCK);
+	MetaPage   *meta;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	meta = meta_of(rel, BufferGetPage(buffer));
+	info->storage = meta->storage;
+	info->rewriter = FullTransactionIdFromU64(meta->rewriter);
+	info->next_row = meta->next_row;
+	*ranges = reserved_list(info->storage, count);
+	UnlockReleaseBuffer(buffer);
+}
+
+/*
+ * The storage id of the table. Kept in rd_amcache, which the relation cache drops when the table gets
+ * another file.
+ */
+uint64
+storage_id(Relation rel)
+{
+	if (rel->rd_amcache == NULL)
+	{
+		MetaInfo	info;
+
+		storage_read_meta(rel, &info);
+		rel->rd_amcache = MemoryContextAlloc(CacheMemoryContext, sizeof(uint64));
+		*(uint64 *) rel->rd_amcache = info.storage;
+	}
+	return *(uint64 *) rel->rd_amcache;
+}
+
+/* The file got another storage id under the same name. */
+void
+storage_forget_cached(Relation rel)
+{
+	if (rel->rd_amcache != NULL)
+		pfree(rel->rd_amcache);
+	rel->rd_amcache = NULL;
+}
+
+static uint64
+new_storage_id(void)
+{
+	uint64		id;
+
+	/* Random, never from a sequence: ids of copies of a database must not collide with new ones. */
+	do
+	{
+		if (!pg_strong_random(&id, sizeof(id)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a storage id")));
+		id &= PG_INT64_MAX;
+	} while (id == 0);
+	return id;
+}
+
+static void
+fill_metapage(Page page, uint64 rewriter)
+{
+	MetaPage   *meta;
+
+	PageInit(page, BLCKSZ, 0);
+	meta = (MetaPage *) PageGetContents(page);
+	memset(meta, 0, sizeof(MetaPage));
+	meta->magic = META_MAGIC;
+	meta->version = MAGIC_FORMAT_VERSION;
+	meta->storage = new_storage_id();
+	meta->rewriter = rewriter;
+	meta->next_row = 0;
+	((PageHeader) page)->pd_lower = ((char *) meta + sizeof(MetaPage)) - (char *) page;
+}
+
+/*
+ * Creates the file of a table: one metapage, logged and on disk. With `rewrite` the current transaction
+ * is the one that older snapshots must see to read the table.
+ */
+void
+storage_create(const RelFileNode *node, char persistence, bool rewrite)
+{
+	SMgrRelation smgr = RelationCreateStorage(*node, persistence, true);
+	PGAlignedBlock block;
+	Page		page = (Page) block.data;
+	uint64		rewriter = rewrite ? U64FromFullTransactionId(GetCurrentFullTransactionId()) : 0;
+
+	fill_metapage(page, rewriter);
+	if (persistence == RELPERSISTENCE_PERMANENT)
+		log_newpage(&smgr->smgr_rnode.node, MAIN_FORKNUM, META_BLOCK, page, true);
+	PageSetChecksumInplace(page, META_BLOCK);
+	smgrextend(smgr, MAIN_FORKNUM, META_BLOCK, block.data, true);
+	if (persistence == RELPERSISTENCE_PERMANENT)
+		smgrimmedsync(smgr, MAIN_FORKNUM);
+}
+
+/* Marks the current transaction as the one that rewrote the table. */
+void
+storage_set_rewriter(Relation rel)
+{
+	uint64		xid = U64FromFullTransactionId(GetCurrentFullTransactionId());
+	Buffer		buffer = ReadBuffer(rel, META_BLOCK);
+	GenericXLogState *state;
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	state = GenericXLogStart(rel);
+	meta_of(rel, GenericXLogRegisterBuffer(state, buffer, 0))->rewriter = xid;
+	GenericXLogFinish(state);
+	UnlockReleaseBuffer(buffer);
+}
+
+/* Empties the file in place, non-transactionally, and gives it a new storage id. */
+void
+storage_reset(Relation rel)
+{
+	Buffer		buffer;
+	GenericXLogState *state;
+	uint64		rewriter;
+
+	RelationTruncate(rel, 1);
+	buffer = ReadBuffer(rel, META_BLOCK);
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	rewriter = meta_of(rel, BufferGetPage(buffer))->rewriter;
+	state = GenericXLogStart(rel);
+	fill_metapage(GenericXLogRegisterBuffer(state, buffer, GENERIC_XLOG_FULL_IMAGE), rewriter);
+	GenericXLogFinish(state);
+	UnlockReleaseBuffer(buffer);
+	storage_forget_cached(rel);
+}
+
+/*
+ * Reserves `wanted` row numbers and returns the first. `publish` (its borders still unset, but for
+ * `appended`, the number of rows that are already inserted) is published in shared memory, or extended
+ * if its range continues it, before the metapage's lock is released: whoever reads next_row later sees
+ * the range as well.
+ */
+RowNumber
+storage_reserve_rows(Relation rel, uint64 wanted, ReservedRange *publish)
+{
+	Buffer		buffer = ReadBuffer(rel, META_BLOCK);
+	GenericXLogState *state;
+	MetaPage   *meta;
+	RowNumber	first;
+	bool		published;
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	state = GenericXLogStart(rel);
+	meta = meta_of(rel, GenericXLogRegisterBuffer(state, buffer, 0));
+	first = meta->next_row;
+	if (wanted > ROW_NUMBER_LIMIT - first)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("relation \"%s\" has used up its row numbers", RelationGetRelationName(rel)),
+				 errhint("VACUUM FULL numbers the rows anew.")));
+	meta->next_row = first + wanted;
+
+	if (publish->reserved == first && publish->reserved != 0)
+	{
+		publish->reserved = first + wanted;
+		reserved_set_appended(publish->storage, publish->first, publish->appended,
+							  publish->reserved, publish->token);
+		published = true;
+	}
+	else
+	{
+		publish->first = first;
+		publish->appended = first;
+		publish->reserved = first + wanted;
+		published = reserved_publish(publish);
+	}
+	if (!published)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too many magic tables written in enclosing subtransactions")));
+	GenericXLogFinish(state);
+	UnlockReleaseBuffer(buffer);
+	return first;
+}
+
+/* Gives back the row numbers [from, to) if nobody has reserved any since. None was used. */
+void
+storage_give_back_rows(Relation rel, RowNumber from, RowNumber to)
+{
+	Buffer		buffer = ReadBuffer(rel, META_BLOCK);
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	if (meta_of(rel, BufferGetPage(buffer))->next_row == to)
+	{
+		GenericXLogState *state = GenericXLogStart(rel);
+
+		meta_of(rel, GenericXLogRegisterBuffer(state, buffer, 0))->next_row = from;
+		GenericXLogFinish(state);
+	}
+	UnlockReleaseBuffer(buffer);
+}
+
+/* Raises 40001 if the table was rewritten after the snapshot was taken: its rows would be missing. */
+void
+storage_check_snapshot(Relation rel, Snapshot snapshot)
+{
+	MetaInfo	info;
+	TransactionId xid;
+
+	if (!IsMVCCSnapshot(snapshot))
+		return;
+	storage_read_meta(rel, &info);
+	if (!FullTransactionIdIsValid(info.rewriter))
+		return;
+	xid = XidFromFullTransactionId(info.rewriter);
+	if (TransactionIdIsCurrentTransactionId(xid) || !TransactionIdIsNormal(xid))
+		return;
+	/* An xid from before the current epoch is older than any snapshot. */
+	if (U64FromFullTransactionId(ReadNextFullTransactionId()) -
+		U64FromFullTransactionId(info.rewriter) > (uint64) PG_INT32_MAX)
+		return;
+	if (XidInMVCCSnapshot(xid, snapshot))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("snapshot is older than the rewrite of relation \"%s\"",
+						RelationGetRelationName(rel)),
+				 errdetail("The table was truncated or rewritten after this snapshot was taken."),
+				 errhint("Retry the transaction.")));
+}
+
+/* Pages that hold `length` bytes of a pack. */
+static uint32
+pages_for(uint64 length)
+{
+	uint64		pages = (length + PACK_PAGE_PAYLOAD - 1) / PACK_PAGE_PAYLOAD;
+
+	if (pages > MaxBlockNumber / 2)
+		elog(ERROR, "pack of " UINT64_FORMAT " bytes is too large", length);
+	return (uint32) pages;
+}
+
+/* Fills one page of a pack. */
+static void
+fill_pack_page(Page page, const PackBytes *bytes, uint32 index, TransactionId xid)
+{
+	uint64		offset = (uint64) index * PACK_PAGE_PAYLOAD;
+	uint32		n = (uint32) Min(bytes->length - offset, PACK_PAGE_PAYLOAD);
+	PageTag		tag = {.magic = PAGE_MAGIC, .version = MAGIC_FORMAT_VERSION, .index = index};
+
+	PageInit(page, BLCKSZ, 0);
+	memcpy(PageGetContents(page), &tag, sizeof(tag));
+	memcpy((char *) page + PAGE_PAYLOAD_OFFSET, bytes->data + offset, n);
+	((PageHeader) page)->pd_lower = PAGE_PAYLOAD_OFFSET + n;
+	((PageHeader) page)->pd_prune_xid = xid;
+}
+
+/*
+ * Writes a pack to a free extent, or to new pages at the end of the file. The transaction gets an xid first: the pages bear
+ * it, so that VACUUM can tell the pages of a running load from those of an aborted one.
+ */
+void
+storage_write_pack(Relation rel, const PackBytes *bytes, Extent *extent)
+{
+	TransactionId xid = GetCurrentTransactionId();
+	uint32		total = pages_for(bytes->length);
+	BufferAccessStrategy strategy = GetAccessStrategy(BAS_BULKWRITE);
+	Buffer		buffers[PAGES_PER_RECORD];
+	bool		lock = !RELATION_IS_LOCAL(rel);
+	BlockNumber first;
+
+	bool		reuse = extent_take_free(rel, total, extent);
+
+	if (lock)
+		LockRelationForExtension(rel, ExclusiveLock);
+	first = reuse ? extent->first : RelationGetNumberOfBlocks(rel);
+	for (uint32 done = 0; done < total;)
+	{
+		int			n = Min(total - done, PAGES_PER_RECORD);
+
+		CHECK_FOR_INTERRUPTS();
+		for (int i = 0; i < n; i++)
+		{
+			if (reuse)
+				buffers[i] = ReadBufferExtended(rel, MAIN_FORKNUM, first + done + i,
+												RBM_ZERO_AND_LOCK, strategy);
+			else
+				buffers[i] = ReadBufferExtended(rel, MAIN_FORKNUM, P_NEW, RBM_ZERO_AND_LOCK, strategy);
+			if (BufferGetBlockNumber(buffers[i]) != first + done + i)
+				elog(ERROR, "unexpected block %u while extending relation \"%s\"",
+					 BufferGetBlockNumber(buffers[i]), RelationGetRelationName(rel));
+		}
+		if (RelationNeedsWAL(rel))
+			XLogEnsureRecordSpace(n - 1, 0);
+		START_CRIT_SECTION();
+		for (int i = 0; i < n; i++)
+		{
+			fill_pack_page(BufferGetPage(buffers[i]), bytes, done + i, xid);
+			MarkBufferDirty(buffers[i]);
+		}
+		if (RelationNeedsWAL(rel))
+		{
+			XLogRecPtr	lsn;
+
+			XLogBeginInsert();
+			for (int i = 0; i < n; i++)
+				XLogRegisterBuffer(i, buffers[i], REGBUF_FORCE_IMAGE | REGBUF_STANDARD);
+			lsn = XLogInsert(RM_XLOG_ID, XLOG_FPI);
+			for (int i = 0; i < n; i++)
+				PageSetLSN(BufferGetPage(buffers[i]), lsn);
+		}
+		END_CRIT_SECTION();
+		for (int i = 0; i < n; i++)
+			UnlockReleaseBuffer(buffers[i]);
+		done += n;
+	}
+	if (lock)
+		UnlockRelationForExtension(rel, ExclusiveLock);
+	FreeAccessStrategy(strategy);
+	extent->first = first;
+	extent->pages = total;
+}
+
+/* Raises unless the page is page `index` of an extent. */
+void
+storage_check_page(Relation rel, Page page, BlockNumber block, uint32 index)
+{
+	PageTag		tag;
+
+	memcpy(&tag, PageGetContents(page), sizeof(tag));
+	if (PageIsNew(page) || tag.magic != PAGE_MAGIC || tag.index != index)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("block %u of relation \"%s\" is not the page of a pack that the directory says",
+						block, RelationGetRelationName(rel)),
+				 errdetail("Expected page %u of a pack.", index),
+				 errhint("Run magic.verify() on the table and restore it from a backup.")));
+}
+
+/*
+ * Is the page, which no directory row names, a leftover? It is if it is empty, or if the transaction
+ * that wrote it was over before `horizon` was computed; that must have been before the directory was
+ * read.
+ */
+bool
+storage_page_leaked(Relation rel, BlockNumber block, TransactionId horizon)
+{
+	Buffer		buffer = ReadBufferExtended(rel, MAIN_FORKNUM, block, RBM_NORMAL, NULL);
+	Page		page;
+	bool		leaked;
+
+	/* The lock waits for a writer that has just extended the file. */
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	page = BufferGetPage(buffer);
+	leaked = PageIsNew(page) ||
+		TransactionIdPrecedes(((PageHeader) page)->pd_prune_xid, horizon);
+	UnlockReleaseBuffer(buffer);
+	return leaked;
+}
+
+/*
+ * WAL record that cancels the standbys' queries whose snapshots may still need what is about to be
+ * removed physically. It is a record of btree's that touches no page (nbtpage.c, _bt_log_reuse_page).
+ */
+void
+storage_conflict_record(Relation rel, TransactionId latest_removed)
+{
+	xl_btree_reuse_page record;
+	FullTransactionId next = ReadNextFullTransactionId();
+	uint64		full;
+
+	if (!RelationNeedsWAL(rel) || !XLogStandbyInfoActive() || !TransactionIdIsNormal(latest_removed))
+		return;
+	full = U64FromFullTransactionId(next) -
+		(uint32) (XidFromFullTransactionId(next) - latest_removed);
+	record.node = rel->rd_node;
+	record.block = InvalidBlockNumber;
+	record.latestRemovedFullXid = FullTransactionIdFromU64(full);
+	XLogBeginInsert();
+	XLogRegisterData((char *) &record, SizeOfBtreeReusePage);
+	XLogInsert(RM_BTREE_ID, XLOG_BTREE_REUSE_PAGE);
+}
+
+/* ---------------------------------------------------------------- reading packs from pages */
+
+/* Streams that keep a pin of their own; the others copy. */
+#define PINNED_STREAMS 64
+
+static Buffer
+read_pack_page(PagedSource *src, uint32 index)
+{
+	BlockNumber block = src->first + index;
+	Buffer		buffer = ReadBufferExtended(src->rel, MAIN_FORKNUM, block, RBM_NORMAL, src->strategy);
+
+	storage_check_page(src->rel, BufferGetPage(buffer), block, index);
+	return buffer;
+}
+
+static const uint8 *
+paged_fetch(PackSource *source, int stream, uint64 offset, uint32 length, uint8 *scratch)
+{
+	PagedSource *src = (PagedSource *) source;
+	uint32		index = (uint32) (offset / PACK_PAGE_PAYLOAD);
+	uint32		start = (uint32) (offset % PACK_PAGE_PAYLOAD);
+	int			slot = Min(stream, src->nstreams - 1);
+	Buffer		pin = src->pins[slot];
+
+	/* The pin of a stream moves from page to page; the last slot is shared, its readers copy. */
+	if (!BufferIsValid(pin) || BufferGetBlockNumber(pin) != src->first + index)
+	{
+		if (BufferIsValid(pin))
+		{
+			src->pins[slot] = InvalidBuffer;
+			ReleaseBuffer(pin);
+		}
+		src->pins[slot] = pin = read_pack_page(src, index);
+	}
+	if (start + (uint64) length <= PACK_PAGE_PAYLOAD && (slot < PINNED_STREAMS || length == 0))
+		return (const uint8 *) BufferGetPage(pin) + PAGE_PAYLOAD_OFFSET + start;
+
+	for (uint32 done = 0; done < length;)
+	{
+		uint32		n = Min(length - done, PACK_PAGE_PAYLOAD - start);
+
+		if (done > 0)
+		{
+			CHECK_FOR_INTERRUPTS();
+			src->pins[slot] = InvalidBuffer;
+			ReleaseBuffer(pin);
+			src->pins[slot] = pin = read_pack_page(src, ++index);
+		}
+		memcpy(scratch + done, (char *) BufferGetPage(pin) + PAGE_PAYLOAD_OFFSET + start, n);
+		done += n;
+		start = 0;
+	}
+	return scratch;
+}
+
+/*
+ * Prepares a source over the pages of an extent. `natts` as given to pack_open(). Release it before the
+ * resource owner that is current while it is read goes away.
+ */
+void
+paged_source_init(PagedSource *source, Relation rel, const Extent *extent, uint64 length, int natts,
+				  BufferAccessStrategy strategy)
+{
+	if ((uint64) extent->pages * PACK_PAGE_PAYLOAD < length)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("pack at block %u of relation \"%s\" is longer than its extent", extent->first,
+						RelationGetRelationName(rel))));
+	source->base.fetch = paged_fetch;
+	source->base.length = length;
+	source->rel = rel;
+	source->first = extent->first;
+	source->strategy = strategy;
+	source->nstreams = Min(natts + 1, PINNED_STREAMS + 1);
+	source->pins = palloc(sizeof(Buffer) * source->nstreams);
+	for (int i = 0; i < source->nstreams; i++)
+		source->pins[i] = InvalidBuffer;
+}
+
+/* Drops the pins; the source can still be read. */
+void
+paged_source_release(PagedSource *source)
+{
+	for (int i = 0; i < source->nstreams; i++)
+	{
+		Buffer		pin = source->pins[i];
+
+		source->pins[i] = InvalidBuffer;
+		if (BufferIsValid(pin))
+			ReleaseBuffer(pin);
+	}
+}

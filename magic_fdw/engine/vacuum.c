@@ -1,0 +1,378 @@
+/*
+ * vacuum.c
+ *		VACUUM: index entries of dead rows, dead packs and deltas, leaked pages, the file's tail.
+ *
+ * First of all the process leaves the vacuum state (leave_vacuum_state): other backends ignore the xid of
+ * a process marked PROC_IN_VACUUM, and a heap row that such an xid writes would be taken for aborted.
+ *
+ * A row number is dead for the indexes if it is below next_row as read first, no backend has it reserved,
+ * and no pack version that anyone may see holds it, or its deletion is settled. next_row and the reserved
+ * ranges are read together under the metapage's lock, before the directory.
+ *
+ * Standbys: their queries find rows through indexes that we are about to clean, and deletions here are
+ * inserted rows that prune nothing, so a conflict record precedes ambulkdelete.
+ */
+#include "engine/engine_int.h"
+
+#include "access/genam.h"
+#include "access/multixact.h"
+#include "access/table.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/storage.h"
+#include "commands/progress.h"
+#include "commands/vacuum.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+/* Free pages at the end of the file that are worth an exclusive lock. */
+#define TRUNCATE_PAGES 16
+
+/* Makes this process's xids count again for other backends; see the file's head. */
+void
+leave_vacuum_state(void)
+{
+	if ((MyProc->statusFlags & PROC_IN_VACUUM) == 0)
+		return;
+	PopActiveSnapshot();
+	LWLockAcquire(ProcArrayLock, LW_EXCLUSIVE);
+	MyProc->statusFlags &= ~PROC_IN_VACUUM;
+	ProcGlobal->statusFlags[MyProc->pgxactoff] = MyProc->statusFlags;
+	LWLockRelease(ProcArrayLock);
+	PushActiveSnapshot(GetLatestSnapshot());
+}
+
+/* ---------------------------------------------------------------- indexes */
+
+typedef struct DeadRows
+{
+	RowNumber	next_row;		/* rows at or above are live */
+	ReservedRange *reserved;
+	int			nreserved;
+	DeleteMap  *present;		/* rows that packs hold and that are not settled dead */
+	uint64		removed;
+} DeadRows;
+
+static bool
+row_is_dead(ItemPointer tid, void *arg)
+{
+	DeadRows   *dead = arg;
+	RowNumber	row = tid_to_row(tid);
+
+	if (row >= dead->next_row || delete_map_contains(dead->present, row))
+		return false;
+	for (int i = 0; i < dead->nreserved; i++)
+		if (row >= dead->reserved[i].first && row < dead->reserved[i].reserved)
+			return false;
+	dead->removed++;
+	return true;
+}
+
+static void
+add_present(const PackEntry *pack, Relation rel, DeleteMap *settled, DeleteMap *present)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "magic vacuum", ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+	PagedSource paged;
+	PackMemorySource memory;
+	PackReader *reader;
+	uint32		positions[PACK_VECTOR];
+
+	if (pack->extent.pages > 0)
+	{
+		paged_source_init(&paged, rel, &pack->extent, pack->length, desc->natts, NULL);
+		reader = pack_open(&paged.base, desc, cxt);
+	}
+	else
+	{
+		pack_memory_source_init(&memory, pack->inline_bytes, pack->length);
+		reader = pack_open(&memory.base, desc, cxt);
+	}
+	for (uint32 block = 0; block < pack_nblocks(reader); block++)
+	{
+		int			n = pack_block_rows(reader, block);
+
+		CHECK_FOR_INTERRUPTS();
+		pack_block_positions(reader, block, positions);
+		for (int i = 0; i < n; i++)
+			if (!delete_map_contains(settled, pack->first + positions[i]))
+				delete_map_add(present, pack->first + positions[i]);
+	}
+	pack_close(reader);
+	if (pack->extent.pages > 0)
+		paged_source_release(&paged);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
+}
+
+/* Removes index entries of dead rows. Returns whether the indexes were scanned. */
+static bool
+vacuum_indexes(Relation rel, VacuumParams *params, BufferAccessStrategy strategy, double live)
+{
+	uint64		storage = storage_id(rel);
+	int			nindexes;
+	Relation   *indexes;
+	DeadRows	dead = {0};
+	TransactionId horizon = directory_horizon();
+	TransactionId newest;
+	MetaInfo	info;
+	Snapshot	snapshot;
+	PackList   *packs;
+	DeleteMap  *settled;
+	uint64		covered = 0;
+	bool		scan_needed;
+	IndexBulkDeleteResult **results;
+
+	vac_open_indexes(rel, RowExclusiveLock, &nindexes, &indexes);
+	if (nindexes == 0)
+		return false;
+
+	storage_read_meta_and_ranges(rel, &info, &dead.reserved, &dead.nreserved);
+	dead.next_row = info.next_row;
+	/* whatever is not reserved any more is in the directory by now, if only uncommitted */
+	snapshot = latest_snapshot_register();
+	packs = directory_load_any(storage, horizon);
+	settled = delete_map_load_settled(storage, snapshot, horizon, &newest, CurrentMemoryContext);
+	dead.present = delete_map_create(CurrentMemoryContext);
+	for (int i = 0; i < packs->n; i++)
+	{
+		add_present(&packs->packs[i], rel, settled, dead.present);
+		covered += packs->packs[i].rows;
+	}
+	UnregisterSnapshot(snapshot);
+
+	scan_needed = params->index_cleanup != VACOPTVALUE_DISABLED &&
+		(TransactionIdIsValid(newest) || covered < info.next_row);
+	if (scan_needed && TransactionIdIsValid(newest))
+		storage_conflict_record(rel, newest);
+	results = palloc0(sizeof(IndexBulkDeleteResult *) * nindexes);
+	for (int i = 0; i < nindexes; i++)
+	{
+		IndexVacuumInfo ivinfo = {.index = indexes[i], .estimated_count = true,
+		.message_level = DEBUG2, .num_heap_tuples = live, .strategy = strategy};
+
+		if (scan_needed)
+			results[i] = index_bulk_delete(&ivinfo, NULL, row_is_dead, &dead);
+		if (params->index_cleanup != VACOPTVALUE_DISABLED)
+			results[i] = index_vacuum_cleanup(&ivinfo, results[i]);
+		if (results[i] != NULL && !results[i]->estimated_count)
+			vac_update_relstats(indexes[i], results[i]->num_pages, results[i]->num_index_tuples, 0, false,
+								InvalidTransactionId, InvalidMultiXactId, NULL, NULL, false);
+	}
+	vac_close_indexes(nindexes, indexes, NoLock);
+	return scan_needed;
+}
+
+/* ---------------------------------------------------------------- pages */
+
+static int
+compare_extents(const void *a, const void *b)
+{
+	BlockNumber x = ((const Extent *) a)->first;
+	BlockNumber y = ((const Extent *) b)->first;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Every extent that is referenced or known as free, ascending. */
+static Extent *
+known_extents(Relation rel, TransactionId horizon, bool with_free, int *count)
+{
+	uint64		storage = storage_id(rel);
+	Extent	   *list = directory_references(storage, horizon, count);
+
+	if (with_free)
+	{
+		Snapshot	snapshot = latest_snapshot_register();
+		FreeExtent *free_list;
+		int			n = free_extent_list(storage, snapshot, &free_list);
+
+		list = repalloc_huge(list, sizeof(Extent) * (*count + n + 1));
+		for (int i = 0; i < n; i++)
+			list[(*count)++] = free_list[i].extent;
+		UnregisterSnapshot(snapshot);
+	}
+	qsort(list, *count, sizeof(Extent), compare_extents);
+	return list;
+}
+
+static void
+record_leak(Relation rel, BlockNumber from, BlockNumber to)
+{
+	Extent		extent = {.first = from, .pages = to - from};
+
+	if (to > from)
+		free_extent_insert(storage_id(rel), &extent);
+}
+
+/*
+ * Finds pages that nobody names: aborted loads, crashes. The horizon is older than the reading of the
+ * directory, so the pages of a load that commits meanwhile are not taken for leaked.
+ */
+static void
+sweep_leaked_pages(Relation rel)
+{
+	TransactionId horizon = directory_horizon();
+	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
+	int			n;
+	Extent	   *known = known_extents(rel, horizon, true, &n);
+	BlockNumber block = 1;
+
+	for (int i = 0; i <= n; i++)
+	{
+		BlockNumber end = i < n ? Min(known[i].first, nblocks) : nblocks;
+		BlockNumber start = block;
+
+		for (; block < end; block++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (!storage_page_leaked(rel, block, horizon))
+			{
+				record_leak(rel, start, block);
+				start = block + 1;
+			}
+		}
+		record_leak(rel, start, end);
+		if (i < n)
+			block = Max(block, known[i].first + known[i].pages);
+	}
+	pfree(known);
+}
+
+/* Cuts the file behind the last page that anyone may read, if the table is not in use. */
+static void
+truncate_tail(Relation rel)
+{
+	TransactionId horizon;
+	Extent	   *known;
+	int			n;
+	BlockNumber nblocks;
+	BlockNumber end = 1;
+	Snapshot	snapshot;
+	FreeExtent *free_list;
+	int			nfree;
+	uint64		storage = storage_id(rel);
+	TransactionId newest = InvalidTransactionId;
+
+	horizon = directory_horizon();
+	known = known_extents(rel, horizon, false, &n);
+	for (int i = 0; i < n; i++)
+		end = Max(end, known[i].first + known[i].pages);
+	if (RelationGetNumberOfBlocks(rel) < end + TRUNCATE_PAGES ||
+		!ConditionalLockRelation(rel, AccessExclusiveLock))
+		return;
+	/* Look again: nobody writes now. */
+	nblocks = RelationGetNumberOfBlocks(rel);
+	known = known_extents(rel, horizon, false, &n);
+	end = 1;
+	for (int i = 0; i < n; i++)
+		end = Max(end, known[i].first + known[i].pages);
+	snapshot = latest_snapshot_register();
+	nfree = free_extent_list(storage, snapshot, &free_list);
+	for (int i = 0; i < nfree; i++)
+	{
+		Extent	   *extent = &free_list[i].extent;
+
+		if (extent->first + extent->pages <= end)
+			continue;
+		/* Freed too recently: an older snapshot may come back to it. */
+		if (!TransactionIdPrecedes(free_list[i].xmin, horizon))
+			end = Max(end, extent->first + extent->pages);
+		else if (!TransactionIdIsValid(newest) || TransactionIdFollows(free_list[i].xmin, newest))
+			newest = free_list[i].xmin;
+	}
+	if (end < nblocks)
+	{
+		for (int i = 0; i < nfree; i++)
+		{
+			Extent	   *extent = &free_list[i].extent;
+
+			if (extent->first + extent->pages <= end)
+				continue;
+			if (!free_extent_delete(&free_list[i].tid))
+				continue;
+			if (extent->first < end)
+			{
+				Extent		rest = {.first = extent->first, .pages = end - extent->first};
+
+				free_extent_insert(storage, &rest);
+			}
+		}
+		if (TransactionIdIsValid(newest))
+			storage_conflict_record(rel, newest);
+		RelationTruncate(rel, end);
+	}
+	UnregisterSnapshot(snapshot);
+	UnlockRelation(rel, AccessExclusiveLock);
+}
+
+/* ---------------------------------------------------------------- VACUUM */
+
+static void
+count_rows(Relation rel, double *live, double *dead)
+{
+	Snapshot	snapshot = latest_snapshot_register();
+	PackList   *packs = directory_load(storage_id(rel), snapshot, 0, InvalidRowNumber);
+	DeleteMap  *deletes = delete_map_load(storage_id(rel), snapshot, CurrentMemoryContext);
+	double		stored = 0;
+
+	for (int i = 0; i < packs->n; i++)
+		stored += packs->packs[i].rows;
+	*dead = Min(stored, (double) delete_map_count(deletes));
+	*live = stored - *dead;
+	UnregisterSnapshot(snapshot);
+}
+
+void
+vacuum_table(Relation rel, VacuumParams *params, BufferAccessStrategy strategy)
+{
+	MemoryContext cxt;
+	MemoryContext old;
+	double		live;
+	double		dead;
+	int64		replaced;
+	bool		has_indexes;
+	TransactionId frozen_xid;
+
+	leave_vacuum_state();
+	(void) GetCurrentTransactionId();
+	directory_lock_for_write();
+	cxt = AllocSetContextCreate(CurrentMemoryContext, "magic vacuum", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(cxt);
+
+	frozen_xid = directory_horizon();
+	pgstat_progress_start_command(PROGRESS_COMMAND_VACUUM, RelationGetRelid(rel));
+	count_rows(rel, &live, &dead);
+	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_VACUUM_INDEX);
+	(void) vacuum_indexes(rel, params, strategy, live);
+	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_VACUUM_HEAP);
+	replaced = compact_table(rel, false, true);
+	sweep_leaked_pages(rel);
+	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_TRUNCATE);
+	if (params->truncate != VACOPTVALUE_DISABLED)
+		truncate_tail(rel);
+	count_rows(rel, &live, &dead);
+
+	has_indexes = rel->rd_rel->relhasindex;
+	vac_update_relstats(rel, RelationGetNumberOfBlocks(rel), live, 0, has_indexes, frozen_xid,
+						GetOldestMultiXactId(), NULL, NULL, false);
+	pgstat_report_vacuum(RelationGetRelid(rel), rel->rd_rel->relisshared, (PgStat_Counter) live,
+						 (PgStat_Counter) dead);
+	pgstat_progress_end_command();
+	if (params->options & VACOPT_VERBOSE)
+		ereport(INFO,
+				(errmsg("\"%s\": %.0f rows, %.0f dead rows, " INT64_FORMAT " packs replaced, %u pages",
+						RelationGetRelationName(rel), live, dead, replaced,
+						RelationGetNumberOfBlocks(rel))));
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
+}

@@ -761,6 +761,17 @@ float_vector(PackReader *reader, ReaderColumn *column, int block, PackVector *ou
 	}
 }
 
+/* Raises if a code over the base is not in the dictionary; step 1. */
+void
+pack_check_codes(const ReaderColumn *column, const PackInts *ints, int n)
+{
+	uint64		most = pack_kernels()->max_code(ints->codes, ints->lane, n);
+
+	if (ints->base < 0 || ints->base >= column->dict.count ||
+		most >= column->dict.count - ints->base)
+		pack_corrupt(column->att, "a code is not in the dictionary");
+}
+
 /* A dictionary's codes, all in range, in lanes of at most 4 bytes. */
 static void
 dict_vector(PackReader *reader, ReaderColumn *column, int block, PackVector *out)
@@ -777,9 +788,9 @@ dict_vector(PackReader *reader, ReaderColumn *column, int block, PackVector *out
 	out->step = 1;
 	if (ints.nulls == n)
 		return;
-	if (ints.lane < 4 && ints.step == 1 && ints.base >= 0 &&
-		ints.base + ((INT64CONST(1) << column->blocks[block].width) - 1) < column->dict.count)
+	if (ints.lane <= 4 && ints.step == 1)
 	{
+		pack_check_codes(column, &ints, n);
 		out->lane = ints.lane;
 		out->codes = ints.codes;
 		out->base = ints.base;

@@ -347,14 +347,15 @@ dict_datums(PackReader *reader, ReaderColumn *column, int block, Datum *values)
 	pack_decode_ints(reader, column, block, &ints);
 	if (ints.nulls == n)
 		return;
-	if (ints.lane == 1 && ints.step == 1 && ints.base >= 0 &&
-		ints.base + ((INT64CONST(1) << column->blocks[block].width) - 1) < count)
+	if (ints.lane <= 1 && ints.step == 1)
 	{
 		const uint8 *codes = ints.codes;
-		const Datum *entries = column->dict_datums + ints.base;
+		const Datum *entries;
 
+		pack_check_codes(column, &ints, n);
+		entries = column->dict_datums + ints.base;
 		for (int i = 0; i < n; i++)
-			values[i] = entries[codes[i]];
+			values[i] = entries[codes != NULL ? codes[i] : 0];
 		return;
 	}
 	pack_kernels()->widen(ints.codes, ints.lane, n, ints.base, ints.step, (int64 *) values);

@@ -52,6 +52,9 @@ typedef struct PackKernels
 	/* Number of i >= 1 with values[i] != values[i - 1]. */
 	int			(*changes) (const int64_t *values, int n);
 
+	/* The largest of n codes in lanes of 1, 2, 4 or 8 bytes. */
+	uint64_t	(*max_code) (const void *codes, int lane, int n);
+
 	/* out[i] = bit i of `valid` is clear; room for n rounded up to 64. */
 	void		(*unset_to_bool) (const uint64_t *valid, int n, uint8_t *out);
 

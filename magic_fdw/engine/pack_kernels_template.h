@@ -268,6 +268,34 @@ kernel_changes(const int64_t *values, int n)
 	return (int) changes;
 }
 
+#define MAX_CODE(Lane, Value) \
+	do { \
+		const Lane *in = codes; \
+		Value		most = 0; \
+\
+		for (int i = 0; i < n; i++) \
+			most = in[i] > most ? in[i] : most; \
+		return most; \
+	} while (0)
+
+static uint64_t
+kernel_max_code(const void *codes, int lane, int n)
+{
+	switch (lane)
+	{
+		case 1:
+			MAX_CODE(uint8_t, uint8_t);
+		case 2:
+			MAX_CODE(Lane16, uint16_t);
+		case 4:
+			MAX_CODE(Lane32, uint32_t);
+		case 8:
+			MAX_CODE(Lane64, uint64_t);
+		default:
+			return 0;
+	}
+}
+
 static void
 kernel_unset_to_bool(const uint64_t *valid, int n, uint8_t *out)
 {
@@ -300,6 +328,7 @@ const PackKernels PACK_KERNELS_TABLE = {
 	.minmax = kernel_minmax,
 	.delta_minmax = kernel_delta_minmax,
 	.changes = kernel_changes,
+	.max_code = kernel_max_code,
 	.unset_to_bool = kernel_unset_to_bool,
 	.int_to_double = kernel_int_to_double,
 };

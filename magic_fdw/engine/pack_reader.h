@@ -146,6 +146,7 @@ extern const uint8 *pack_block_payload(PackReader *reader, ReaderColumn *column,
 extern void pack_decode_ints(PackReader *reader, ReaderColumn *column, int block, PackInts *out);
 extern int64 pack_single_int(PackReader *reader, ReaderColumn *column, int block, int row,
 							 bool *isnull);
+extern void pack_check_codes(const ReaderColumn *column, const PackInts *ints, int n);
 extern uint8 *pack_align_alloc(PackReader *reader, Size size);
 extern void pack_apply_nulls(ReaderColumn *column, int n, int nulls, Datum *values, bool *isnull);
 

@@ -22,6 +22,9 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+extern PGDLLEXPORT Datum magic_adopt_table(PG_FUNCTION_ARGS);
+extern PGDLLEXPORT Datum magic_set_key(PG_FUNCTION_ARGS);
+
 PG_FUNCTION_INFO_V1(magic_adopt_table);
 PG_FUNCTION_INFO_V1(magic_set_key);
 

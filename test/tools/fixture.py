@@ -4,6 +4,7 @@
 usage: fixture.py unpack NAME DIR
        fixture.py messages NAME [--zone ZONE] [--original-ddl] [--after TS] [--upto TS] [--framed]
        fixture.py timeline NAME
+       fixture.py sql NAME
        fixture.py compare NAME [--connect CONNINFO] [--at TS] [--table DB.TABLE]... [--differences N]
 
 NAME is a folder of test/fixtures or the path of one, unpacked or not.
@@ -13,10 +14,13 @@ messages  prints messages.tsv (commit TS, partition, key, value in hex), or with
           as 4 bytes of length, big-endian, and the value. --zone: as a Drainer in that time zone sends
           it (types). --original-ddl: DDL as the client typed it (ddl, ddl_hard).
 timeline  prints the commit TSs that compare --at accepts.
+sql       prints SQL that creates the tables and fills them as a feed that read everything leaves them.
 compare   compares every row of every table with what TiDB had at the end, or with --at at a commit
           TS of timeline.tsv by row count and checksum; also the set of tables, the columns and their
           types. One line for each table, then what differs. Exit status 0 = equal, 1 = not, 2 = could
-          not compare. Everything is read in one snapshot.
+          not compare. Everything is read in one snapshot. A checksum can only be right where the
+          database holds exactly what TiDB had: in bank, keys and burst, but not in tables with zero
+          dates (types, some of ddl).
 
 Equal means value for value under the feed's default policies: a date that is zero, partial or of year
 0000 is NULL (-infinity for the zero date in a key); U+0000 and bytes that are not UTF-8 are U+FFFD in
@@ -175,7 +179,7 @@ class Column:
         if self.type in BINARIES:
             return bytes.fromhex(value.decode())
         if self.type in TEXTS:
-            return clean_text(value.decode('utf-8', 'replace'))
+            return decode_text(value).replace('\0', '\ufffd')
         if self.type == 'json':
             return json_value(value)
         if self.type in ('date', 'datetime', 'timestamp'):
@@ -248,8 +252,9 @@ class Column:
         return str(value).encode()
 
 
-def clean_text(text):
-    return text.replace('\0', '\ufffd')
+def decode_text(value):
+    """Text with U+FFFD for each byte that is not UTF-8."""
+    return re.sub('[\udc80-\udcff]', '\ufffd', value.decode('utf-8', 'surrogateescape'))
 
 
 def date_value(text):
@@ -262,10 +267,10 @@ def date_value(text):
 
 
 def with_fraction(clock, digits):
+    """A time of day with so many digits of fraction; more only where they would be lost."""
     whole, _, fraction = clock.partition('.')
-    if fraction[digits:].strip('0'):
-        raise Problem('"%s" has more than %d digits of fraction' % (clock, digits))
-    return whole + ('.' + fraction[:digits] if digits else '')
+    fraction = fraction.rstrip('0').ljust(digits, '0')
+    return whole + ('.' + fraction if fraction else '')
 
 
 def json_value(text):
@@ -280,7 +285,7 @@ def json_value(text):
         if isinstance(value, bool) or value is None:
             return ('literal', json.dumps(value))
         return ('number', value)
-    return freeze(json.loads(text.decode('utf-8', 'replace'), parse_int=decimal.Decimal,
+    return freeze(json.loads(decode_text(text), parse_int=decimal.Decimal,
                              parse_float=decimal.Decimal))
 
 
@@ -390,6 +395,26 @@ class Database:
                 lines = []
             else:
                 lines.append(line)
+
+
+def copy_field(column, field):
+    """A field of expected/ as COPY reads it."""
+    value = column.from_fixture(field)
+    if value is None:
+        return b'\\N'
+    if value == '-infinity':
+        return value.encode()
+    if column.type == 'bit':
+        return b'%d' % value
+    if column.type == 'time':
+        return b'%d microseconds' % value
+    if column.type in BINARIES:
+        return b'\\\\x' + value.hex().encode()
+    if column.type in TEXTS or column.type == 'json':
+        text = value if column.type != 'json' else json_text(value)
+        return re.sub(rb'[\\\t\n\r]', lambda m: b'\\' + {b'\t': b't', b'\n': b'n', b'\r': b'r'}.get(m[0], m[0]),
+                      text.encode())
+    return field
 
 
 # ---- comparison ----------------------------------------------------------------------------------------
@@ -580,6 +605,23 @@ def timeline(options):
     return 0
 
 
+def sql(options):
+    out = sys.stdout.buffer
+    out.write(b"SET client_encoding = 'UTF8'; SET TimeZone = 'UTC'; SET client_min_messages = warning;\n")
+    for path in sorted(glob.glob(os.path.join(fixture_dir(options.name), 'expected', '*.columns'))):
+        name = [quote(part) for part in name_of_file(path, '.columns')]
+        columns = [Column(f) for f in read_table(path)]
+        kept = [(i, c) for i, c in enumerate(columns) if not c.generated]
+        out.write(('CREATE SCHEMA IF NOT EXISTS %s;\nCREATE TABLE %s.%s (%s);\nCOPY %s.%s FROM STDIN;\n' % (
+            name[0], name[0], name[1], ', '.join(quote(c.name) + ' ' + c.pg_types()[0] for _, c in kept),
+            name[0], name[1])).encode())
+        for line in read_file(path[:-len('.columns')] + '.tsv').split(b'\n')[:-1]:
+            fields = line.split(b'\t')
+            out.write(b'\t'.join(copy_field(c, fields[i]) for i, c in kept) + b'\n')
+        out.write(b'\\.\n')
+    return 0
+
+
 def compare(options):
     comparison = Comparison(fixture_dir(options.name), Database(options.connect), options)
     if options.at:
@@ -607,6 +649,9 @@ def main():
     command.add_argument('--framed', action='store_true')
     command = commands.add_parser('timeline')
     command.set_defaults(run=timeline)
+    command.add_argument('name')
+    command = commands.add_parser('sql')
+    command.set_defaults(run=sql)
     command.add_argument('name')
     command = commands.add_parser('compare')
     command.set_defaults(run=compare)

@@ -312,7 +312,7 @@ class Runner:
         result.report = '%-6s %-58s %8.1f s  (%d passed, %d failed)\n' % (
             'ok' if not result.failed else 'FAILED', 'tap/' + name, seconds, result.passed, result.failed)
         if result.failed:
-            result.report += tail(log)
+            result.report += tail(log) + tail(os.path.join(out, 'tmp_check/log/regress_log_' + name), 20)
         elif not self.options.keep:
             shutil.rmtree(os.path.join(out, 'tmp_check'), ignore_errors=True)
         if self.options.verbose:

@@ -7,6 +7,8 @@
  */
 #include "feed/feed_internal.h"
 
+#include "magic_compat.h"
+
 #include "access/relation.h"
 #include "access/table.h"
 #include "catalog/namespace.h"

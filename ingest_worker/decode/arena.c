@@ -75,7 +75,7 @@ arena_reset(Arena *arena)
 	arena->chunk->used = 0;
 }
 
-/* Put a chunk with room for size bytes (a multiple of ARENA_ALIGN) in front; false without memory. */
+/* Put a chunk with room for size bytes, a multiple of ARENA_ALIGN, in front; false = no memory. */
 static bool
 arena_add_chunk(Arena *arena, size_t size)
 {

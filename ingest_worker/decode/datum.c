@@ -159,9 +159,9 @@ put_digits(const uint8_t *bytes, int nbytes, int digits, uint8_t invert, char *t
 }
 
 /*
- * Integer digits stand in groups of nine counted from the point to the left, the leftmost one short;
- * fraction digits in groups from the point to the right, the last one short.  The first bit is
- * inverted, so that bytes compare as numbers do.
+ * Integer digits stand in groups of nine counted from the point to the left, the leftmost one
+ * short; fraction digits in groups from the point to the right, the last one short.  The first bit
+ * is inverted, so that bytes compare as numbers do.
  */
 static bool
 read_decimal(Wire *wire, const EventColumn *column, EventValue *value)

@@ -47,7 +47,7 @@ typedef struct PbTable
 	EventColumn *columns; /* table.columns, writable */
 } PbTable;
 
-/* How many descriptions of one record are remembered: insert, update, delete, old and new schema. */
+/* Descriptions of one record that are remembered: insert, update, delete, old and new schema. */
 #define PB_TABLE_CACHE 8
 
 struct Decoder
@@ -77,8 +77,8 @@ struct Decoder
 	int values_room;
 
 	/*
-	 * tidb_binlog: for each column of each table in the record, the SEEN_ bits that the check found,
-	 * so that the delivery can tell them with the first row.
+	 * tidb_binlog: for each column of each table in the record, the SEEN_ bits that the check
+	 * found, so that the delivery can tell them with the first row.
 	 */
 	uint8_t *seen;
 	size_t seen_len;
@@ -104,7 +104,7 @@ extern bool decoder_reserve_values(Decoder *d, int ncolumns);
 /* Report that there is no memory; always false. */
 extern bool decoder_out_of_memory(Decoder *d, const void *at);
 
-/* Deliver a row (old_values, new_values are the decoder's) or a statement; a no-op when checking. */
+/* Deliver a row (old_values and new_values of the decoder) or a statement; nothing when checking. */
 extern void decoder_emit_row(Decoder *d, const void *at, EventRowKind kind,
 							 const EventTable *table);
 extern void decoder_emit_ddl(Decoder *d, const void *at, const Event *ddl);
@@ -127,8 +127,8 @@ value_set_slice(EventValue *value, EventValueKind kind, EventSlice slice)
 }
 
 /*
- * Bring a value as it came (kind ABSENT: no value field, not NULL) to the kind of its column's type,
- * and note what it tells of the column's sign.
+ * Bring a value as it came (kind ABSENT: no value field, not NULL) to the kind of its column's
+ * type, and note what it tells of the column's sign.
  */
 static inline bool
 value_normalise(Decoder *d, EventColumn *column, EventValue *value, const void *at)

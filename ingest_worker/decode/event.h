@@ -168,9 +168,9 @@ typedef struct EventKey
 } EventKey;
 
 /*
- * The description of a row.  Valid until the callback returns.  Of one decoder, an equal serial says
- * that nothing changed, so what was looked up for it (by serial, not by address) still holds; a
- * serial is never used again for other content.  Serials begin at 1.
+ * The description of a row.  Valid until the callback returns.  Of one decoder, an equal serial
+ * says that nothing changed, so what was looked up for it (by serial, not by address) still holds;
+ * a serial is never used again for other content.  Serials begin at 1.
  *
  * Kafka: all rows of one description are delivered one after the other.  Files: each row brings its
  * own description; equal ones near each other get one serial, so a transaction that updates and
@@ -204,9 +204,9 @@ typedef enum EventRowKind
 } EventRowKind;
 
 /*
- * One event.  The struct and the arrays it points to are valid until the callback returns; the bytes
- * that slices and values point to are the record's own (with the exceptions that are named) and
- * valid as long as the record.
+ * One event.  The struct and the arrays it points to are valid until the callback returns; the
+ * bytes that slices and values point to are the record's own (with the exceptions that are named)
+ * and valid as long as the record.
  */
 typedef struct Event
 {
@@ -266,8 +266,8 @@ typedef enum DecodeErrorCode
 } DecodeErrorCode;
 
 /*
- * Texts are in PostgreSQL's style: lower case, no full stop; hint and detail are sentences or empty.
- * The caller adds where the record came from (topic, partition, offset; file, byte).
+ * Texts are in PostgreSQL's style: lower case, no full stop; hint and detail are sentences or
+ * empty. The caller adds where the record came from (topic, partition, offset; file, byte).
  */
 typedef struct DecodeError
 {
@@ -296,7 +296,7 @@ typedef struct DecodeSummary
 
 typedef struct Decoder Decoder;
 
-/* NULL when out of memory.  A decoder is used by one thread at a time, for any number of records. */
+/* NULL when out of memory.  A decoder is used by one thread at a time, for many records. */
 extern Decoder *decoder_create(DecoderFormat format);
 
 /* Accepts NULL. */

@@ -28,7 +28,7 @@
 #define PB_RECORD_HEADER 12	  /* magic and size */
 #define PB_RECORD_OVERHEAD 16 /* magic, size and CRC */
 
-/* The largest payload that is believed: a size beyond it is a corrupt header, not a wait for more. */
+/* The largest payload that is believed: a size beyond it is damage, not a wait for more. */
 #define PB_RECORD_MAX_PAYLOAD ((uint64_t) 0x7fffffff)
 
 typedef enum PbRecordResult
@@ -63,10 +63,10 @@ typedef struct PbRecord
 /*
  * The record at the start of the window.
  *
- * An empty window gives PB_RECORD_NEED_MORE.  At the end of the newest file NEED_MORE means: Drainer
- * is writing, wait.  At the end of a file that has a successor it means a torn record: Drainer was
- * killed there and wrote on in the next file, or the file was cut; pb_problem_text has no word for
- * that, since only the caller knows of the successor.
+ * An empty window gives PB_RECORD_NEED_MORE.  At the end of the newest file NEED_MORE means:
+ * Drainer is writing, wait.  At the end of a file that has a successor it means a torn record:
+ * Drainer was killed there and wrote on in the next file, or the file was cut; pb_problem_text has
+ * no word for that, since only the caller knows of the successor.
  *
  * A file begins with a record.  Wrong first bytes are reported as soon as they are seen, so a file
  * of another kind never looks like an incomplete record.
@@ -99,8 +99,8 @@ typedef struct PbFileName
 
 /*
  * Parse the base name of a file in Drainer's directory.  False for everything that is not a binlog
- * file: .lock, savepoint, *.tmp, *checkpoint, packed old files (*.tar.gz), whatever else lies there.
- * Skip such files silently.
+ * file: .lock, savepoint, *.tmp, *checkpoint, packed old files (*.tar.gz), whatever else lies
+ * there. Skip such files silently.
  */
 extern bool pb_file_name_parse(const char *name, PbFileName *parsed);
 

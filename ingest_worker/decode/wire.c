@@ -8,8 +8,8 @@
 #include "decode/wire.h"
 
 /*
- * A varint of 64 bits takes 10 bytes at most, and of the tenth one bit.  Anything longer is refused:
- * no encoder writes it, and it would give one number several meanings.
+ * A varint of 64 bits takes 10 bytes at most, and of the tenth one bit.  Anything longer is
+ * refused: no encoder writes it, and it would give one number several meanings.
  */
 bool
 wire_varint_long(Wire *wire, uint64_t *value)

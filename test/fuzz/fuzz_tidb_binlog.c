@@ -1,6 +1,6 @@
 /*
- * Fuzz the decoder of Kafka messages: whatever the bytes, it neither crashes nor delivers an event of a
- * message that it refuses, and what it delivers lies within the message.
+ * Fuzz the decoder of Kafka messages: whatever the bytes, it neither crashes nor delivers an event
+ * of a message that it refuses, and what it delivers lies within the message.
  *
  * sources: ingest_worker/decode/[a-z]*.c
  */

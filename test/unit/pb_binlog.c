@@ -1,9 +1,11 @@
 /*
  * Proves that records of Drainer's files are found, checked and read as documented: framing, CRC,
- * file names, datums of every flag, the database in front of DDL; that damage is named with its byte.
+ * file names, datums of every flag, the database in front of DDL; that damage is named with its
+ * byte.
  *
  * sources: ingest_worker/decode/arena.c ingest_worker/decode/d*.c ingest_worker/decode/pb_binlog.c
- * sources: ingest_worker/decode/tidb_binlog.c ingest_worker/decode/value.c ingest_worker/decode/wire.c
+ * sources: ingest_worker/decode/tidb_binlog.c ingest_worker/decode/value.c
+ * ingest_worker/decode/wire.c
  */
 #include "unit/decode_test.h"
 
@@ -303,8 +305,8 @@ collect_serials(void *arg, const Event *event)
 }
 
 /*
- * Equal descriptions share a serial, also by turns; a new sign gives a new one; an update has the old
- * value in value and the new one in changed_value.
+ * Equal descriptions share a serial, also by turns; a new sign gives a new one; an update has the
+ * old value in value and the new one in changed_value.
  */
 static void
 test_rows(void)

@@ -306,7 +306,7 @@ check_old_drainer(void *arg, const Event *event)
 	return EVENT_CONTINUE;
 }
 
-/* Without unique_keys the key is made of the marked columns; signs are known before the first row. */
+/* Without unique_keys the key is made of the marked columns; signs are known at the first row. */
 static void
 test_description(void)
 {

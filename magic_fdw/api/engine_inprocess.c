@@ -2,8 +2,10 @@
  * engine_inprocess.c
  *		The engine `magic` in this process: connections, transactions, positions, open tables.
  *
- * It works on any table access method: only the table_*, index_* and executor interfaces that
- * COPY and logical replication use are called here. Writes belong to the caller's transaction.
+ * It works on any table access method: rows go through the table_*, index_* and executor interfaces
+ * that COPY and logical replication use. Of `magic` tables three things more are used: one lock
+ * for all rows, the deletion of all rows at once, and the merging of small packs. Writes belong to
+ * the caller's transaction.
  *
  * Identity.  A table is written as its owner, with SECURITY_RESTRICTED_OPERATION, so that index
  * expressions, CHECK constraints and generation expressions cannot use the worker's rights.
@@ -29,6 +31,7 @@
 #include "utils/snapmgr.h"
 
 #include "api/engine_inprocess.h"
+#include "engine/engine.h"
 
 void
 inprocess_become(Oid owner, SavedUser *saved)
@@ -112,6 +115,10 @@ inprocess_open_table(MagicConnection *conn, Oid relid)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 						errmsg("\"%s\" is not an ordinary table", RelationGetRelationName(rel)),
 						errdetail("A feed writes to ordinary tables only.")));
+
+	/* A feed is the only writer, as a rule: one lock for all rows is cheaper than one for each. */
+	if (engine_is_magic(rel))
+		(void) engine_lock_all_rows(rel, false);
 
 	old = MemoryContextSwitchTo(conn->txn);
 	table = palloc0(sizeof(MagicTable));
@@ -303,11 +310,24 @@ inprocess_position(MagicConnection *conn, int32 feed_id, const char *topic, int3
 }
 
 /*
- * Nothing to merge for an access method that leaves no small packs behind.
+ * Merge runs of small packs. Tables of other access methods have none.
  */
-static void
+static int64
 inprocess_compact(MagicConnection *conn, Oid relid)
 {
+	Relation rel = try_table_open(relid, RowExclusiveLock);
+	int64 merged = 0;
+
+	if (rel == NULL)
+		return 0;
+	if (engine_is_magic(rel))
+	{
+		PushActiveSnapshot(GetTransactionSnapshot());
+		merged = engine_compact(rel, false);
+		PopActiveSnapshot();
+	}
+	table_close(rel, NoLock);
+	return merged;
 }
 
 const MagicEngine inprocess_engine = {

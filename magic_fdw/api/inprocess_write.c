@@ -34,6 +34,7 @@
 #include "utils/snapmgr.h"
 
 #include "api/engine_inprocess.h"
+#include "engine/engine.h"
 
 /*
  * Does this index locate rows by exactly the key columns of the batch?
@@ -473,6 +474,14 @@ inprocess_truncate(MagicTable *table)
 	int64 n = 0;
 
 	CommandCounterIncrement();
+	if (engine_is_magic(table->rel))
+	{
+		PushActiveSnapshot(GetLatestSnapshot());
+		n = (int64) engine_delete_all(table->rel);
+		PopActiveSnapshot();
+		CommandCounterIncrement();
+		return n;
+	}
 	PushActiveSnapshot(GetLatestSnapshot());
 	snapshot = GetActiveSnapshot();
 	cid = GetCurrentCommandId(true);

@@ -262,10 +262,10 @@ typedef struct MagicEngine
 								int nsteps);
 
 	/*
-	 * Merge the small packs that applies leave behind; a no-op for engines without any. Called
-	 * in a transaction of its own every few applies.
+	 * Merge the small packs that applies leave behind; returns how many were replaced. Called in a
+	 * transaction of its own every few applies.
 	 */
-	void		(*compact) (MagicConnection *conn, Oid relid);
+	int64		(*compact) (MagicConnection *conn, Oid relid);
 
 	/*
 	 * Read. `columns` are attribute numbers; conditions are joined by AND. `read_ts` 0 = the

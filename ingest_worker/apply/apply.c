@@ -708,7 +708,13 @@ commit(Apply *apply, const Event *unused)
 	apply_phase(apply, APPLY_PHASE_BEFORE_COMMIT);
 	CommitTransactionCommand();
 	foreach (lc, apply->touched)
-		((ApplyTable *) lfirst(lc))->handle = NULL;
+	{
+		ApplyTable *table = lfirst(lc);
+
+		table->handle = NULL;
+		table->writes++;
+		apply->merge_due |= table->writes >= APPLIES_PER_MERGE;
+	}
 	list_free(apply->touched);
 	apply->touched = NIL;
 	apply->last_table = NULL;
@@ -791,12 +797,48 @@ apply_pending(Apply *apply)
 	return apply->in_transaction;
 }
 
+/*
+ * Merge the packs of tables that many applies wrote to, each in a transaction of its own.
+ */
+static void
+merge_packs(Apply *apply, const Event *unused)
+{
+	HASH_SEQ_STATUS status;
+	TableEntry *entry;
+	List *due = NIL;
+	ListCell *lc;
+
+	apply->merge_due = false;
+	if (apply->tables == NULL)
+		return;
+	hash_seq_init(&status, apply->tables);
+	while ((entry = hash_seq_search(&status)) != NULL)
+		if (entry->table->writes >= APPLIES_PER_MERGE)
+		{
+			entry->table->writes = 0;
+			due = lappend_oid(due, entry->table->relid);
+		}
+	foreach (lc, due)
+	{
+		StartTransactionCommand();
+		apply->engine->compact(apply->conn, lfirst_oid(lc));
+		CommitTransactionCommand();
+		MemoryContextSwitchTo(apply->context);
+	}
+	list_free(due);
+}
+
 ApplyStatus
 apply_commit(Apply *apply)
 {
+	ApplyStatus status;
+
 	if (!apply->in_transaction)
 		return APPLY_OK;
-	return guarded(apply, commit, NULL);
+	status = guarded(apply, commit, NULL);
+	if (status == APPLY_OK && apply->merge_due)
+		(void) guarded(apply, merge_packs, NULL); /* what was committed stays */
+	return status;
 }
 
 const char *

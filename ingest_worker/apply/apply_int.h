@@ -27,6 +27,9 @@
 /* A window is written when it holds so many images. */
 #define WINDOW_ROWS 131072
 
+/* The small packs of a table are merged after so many applies that wrote to it. */
+#define APPLIES_PER_MERGE 32
+
 /* How a value is converted; chosen once for each column. */
 typedef enum ConvertFamily
 {
@@ -142,6 +145,8 @@ typedef struct ApplyTable
 	int nmissing; /* vectors that the description lacks */
 	int *missing;
 
+	int writes; /* applies since the last merge of packs */
+
 	/* Counters of the running transaction, and warnings ever. */
 	int64 inserted;
 	int64 updated;
@@ -153,8 +158,12 @@ typedef struct ApplyTable
 	bool warnings_changed;
 } ApplyTable;
 
-struct FilterRule;
-struct RouteRule;
+/* An entry of the hash table of tables. */
+typedef struct TableEntry
+{
+	char key[512];
+	ApplyTable *table;
+} TableEntry;
 
 struct Apply
 {
@@ -163,8 +172,8 @@ struct Apply
 	MemoryContext tables_context; /* parent of every ApplyTable */
 	MemoryContext window_context; /* images; reset when all windows were written */
 	ApplyConfig config;
-	List *filter; /* of struct FilterRule * */
-	List *routes; /* of struct RouteRule * */
+	List *filter; /* of FilterRule * */
+	List *routes; /* of RouteRule * */
 	List *readers;
 	pg_tz *zone; /* of the source's TIMESTAMP; NULL = UTC */
 	const MagicEngine *engine;
@@ -180,6 +189,7 @@ struct Apply
 	MemoryContext position_context;
 	MagicPosition position;
 	bool cut_due;
+	bool merge_due;
 	List *touched; /* ApplyTable * with a handle or counters */
 	List *windows; /* ApplyTable * with images */
 	int nrelations;

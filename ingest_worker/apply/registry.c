@@ -198,12 +198,6 @@ hash_key_of(const char *database_key, const char *table_key)
 	return psprintf("%s%c%s", database_key, NAME_SEPARATOR, table_key);
 }
 
-typedef struct TableEntry
-{
-	char key[512];
-	ApplyTable *table;
-} TableEntry;
-
 static TableEntry *
 hash_entry(Apply *apply, const char *key, HASHACTION action, bool *found)
 {

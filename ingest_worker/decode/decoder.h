@@ -104,7 +104,7 @@ extern bool decoder_reserve_values(Decoder *d, int ncolumns);
 /* Report that there is no memory; always false. */
 extern bool decoder_out_of_memory(Decoder *d, const void *at);
 
-/* Deliver a row (old_values and new_values of the decoder) or a statement; nothing when checking. */
+/* Deliver a row (its values are the decoder's) or a statement; nothing when checking. */
 extern void decoder_emit_row(Decoder *d, const void *at, EventRowKind kind,
 							 const EventTable *table);
 extern void decoder_emit_ddl(Decoder *d, const void *at, const Event *ddl);

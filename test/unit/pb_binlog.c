@@ -5,7 +5,7 @@
  *
  * sources: ingest_worker/decode/arena.c ingest_worker/decode/d*.c ingest_worker/decode/pb_binlog.c
  * sources: ingest_worker/decode/tidb_binlog.c ingest_worker/decode/value.c
- * ingest_worker/decode/wire.c
+ * sources: ingest_worker/decode/wire.c
  */
 #include "unit/decode_test.h"
 

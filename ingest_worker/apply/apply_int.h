@@ -130,7 +130,7 @@ typedef struct ApplyTable
 	bool filtered; /* not in the feed's filter: no registry row, no relation */
 	int ncolumns;
 	ApplyColumn *columns;
-	List *unique_keys; /* ApplyKey *, PRIMARY first */
+	List *unique_keys; /* ApplyKey *, PRIMARY first; other indexes, not usable, for their names */
 	int nkeys;		   /* columns with key set; 0 = rows matched whole */
 
 	/* The running transaction. */
@@ -290,7 +290,7 @@ extern void schema_execute(Apply *apply, const Event *event, const DdlStatement 
 /* schema_alter.c */
 extern void schema_alter_table(Apply *apply, ApplyTable *table, const Event *event,
 							const DdlStatement *stmt);
-extern void schema_add_key(Apply *apply, ApplyTable *table, const DdlKey *key);
+extern void schema_add_keys(ApplyTable *table, const DdlKey *keys, int nkeys);
 extern void schema_drop_key(ApplyTable *table, const char *name, size_t len);
 extern void schema_choose_key(ApplyTable *table);
 extern void schema_rekey(Apply *apply, ApplyTable *table);

@@ -186,8 +186,7 @@ create_table(Apply *apply, const Event *event, const DdlStatement *stmt)
 		column->vector = -1;
 		schema_column_define(apply, table, column, &stmt->columns[i]);
 	}
-	for (int i = 0; i < stmt->nkeys; i++)
-		schema_add_key(apply, table, &stmt->keys[i]);
+	schema_add_keys(table, stmt->keys, stmt->nkeys);
 	schema_choose_key(table);
 	if (table->adopted)
 	{
@@ -288,11 +287,16 @@ drop_tables(Apply *apply, const Event *event, const DdlStatement *stmt)
 {
 	for (int i = 0; i < stmt->nnames; i++)
 	{
+		DdlString database = {event->ddl_database.data, event->ddl_database.len};
 		DdlString only = {event->ddl_table.data, event->ddl_table.len};
 
 		/* One message comes for each table of the list: act on the message's own. */
 		if (event->has_table_name && event->ddl_table.len > 0 &&
 			!ddl_same_name(stmt->names[i].name, only))
+			continue;
+		if (event->has_table_name && event->has_database &&
+			stmt->names[i].database.data != NULL &&
+			!ddl_same_name(stmt->names[i].database, database))
 			continue;
 		drop_table(apply, known_table(apply, event, stmt, &stmt->names[i]));
 	}
@@ -475,8 +479,8 @@ index_changed(Apply *apply, const Event *event, const DdlStatement *stmt)
 		return;
 	if (stmt->kind == DDL_DROP_INDEX)
 		schema_drop_key(table, stmt->key_name.data, stmt->key_name.len);
-	else if (stmt->nkeys > 0)
-		schema_add_key(apply, table, &stmt->keys[0]);
+	else
+		schema_add_keys(table, stmt->keys, stmt->nkeys);
 	schema_rekey(apply, table);
 	registry_store(apply, table);
 }

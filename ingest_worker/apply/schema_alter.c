@@ -20,30 +20,56 @@
 
 /* ---------------------------------------------------------------- keys */
 
-/*
- * Remember a primary or unique key. The server names an index after its first column.
- */
-void
-schema_add_key(Apply *apply, ApplyTable *table, const DdlKey *key)
+/* Is that the name of a key of the table, or of one among n that are to be added? */
+static bool
+key_name_taken(ApplyTable *table, char **names, int n, const char *name)
 {
-	MemoryContext old;
-	ApplyKey *added;
+	ListCell *lc;
 
-	if (key->kind != DDL_KEY_PRIMARY && key->kind != DDL_KEY_UNIQUE)
-		return;
-	old = MemoryContextSwitchTo(table->context);
-	added = palloc0(sizeof(ApplyKey));
+	foreach (lc, table->unique_keys)
+		if (pg_strcasecmp(((ApplyKey *) lfirst(lc))->names[0], name) == 0)
+			return true;
+	for (int i = 0; i < n; i++)
+		if (names[i] != NULL && pg_strcasecmp(names[i], name) == 0)
+			return true;
+	return false;
+}
+
+/* The name that the server gives to a key without one: after its first column, with a number. */
+static char *
+make_key_name(ApplyTable *table, char **names, int n, const DdlKey *key)
+{
+	char *base = NULL;
+	char *name;
+	int number = 2;
+
+	for (int i = 0; i < key->nparts; i++)
+		if (key->parts[i].column.data == NULL)
+			base = "expression_index";
+	if (base == NULL && key->nparts > 0)
+		base = pnstrdup(key->parts[0].column.data, key->parts[0].column.len);
+	if (base == NULL)
+		base = "";
+	name = base;
+	while (pg_strcasecmp(name, "PRIMARY") == 0 || key_name_taken(table, names, n, name))
+		name = psprintf("%s_%d", base, number++);
+	return name;
+}
+
+/*
+ * Keys that are no unique ones are remembered for their names only: the name that the next one
+ * gets depends on them.
+ */
+static void
+add_key(ApplyTable *table, const DdlKey *key, const char *name)
+{
+	MemoryContext old = MemoryContextSwitchTo(table->context);
+	ApplyKey *added = palloc0(sizeof(ApplyKey));
+
 	added->names = palloc((key->nparts + 1) * sizeof(char *));
-	added->usable = key->nparts > 0;
-	if (key->kind == DDL_KEY_PRIMARY)
-		added->names[0] = pstrdup("PRIMARY");
-	else if (key->name.data != NULL)
-		added->names[0] = pnstrdup(key->name.data, key->name.len);
-	else if (key->nparts > 0 && key->parts[0].column.data != NULL)
-		added->names[0] = pnstrdup(key->parts[0].column.data, key->parts[0].column.len);
-	else
-		added->names[0] = pstrdup("expression_index");
-	added->n = 1;
+	added->usable =
+		key->nparts > 0 && (key->kind == DDL_KEY_PRIMARY || key->kind == DDL_KEY_UNIQUE);
+	added->names[added->n++] = pstrdup(name);
 	for (int i = 0; i < key->nparts; i++)
 	{
 		if (key->parts[i].column.data == NULL)
@@ -67,6 +93,30 @@ schema_add_key(Apply *apply, ApplyTable *table, const DdlKey *key)
 	else
 		table->unique_keys = lappend(table->unique_keys, added);
 	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Remember keys that a statement makes. Names that are written go before those that the server
+ * makes up, and it names the keys of the table's body before those of the columns.
+ */
+void
+schema_add_keys(ApplyTable *table, const DdlKey *keys, int nkeys)
+{
+	char **names = palloc0((nkeys + 1) * sizeof(char *));
+
+	for (int i = 0; i < nkeys; i++)
+		if (keys[i].kind == DDL_KEY_PRIMARY)
+			names[i] = "PRIMARY";
+		else if (keys[i].name.data != NULL)
+			names[i] = pnstrdup(keys[i].name.data, keys[i].name.len);
+	for (int from_column = 0; from_column <= 1; from_column++)
+		for (int i = 0; i < nkeys; i++)
+			if (names[i] == NULL && keys[i].from_column == (from_column == 1) &&
+				keys[i].kind < DDL_KEY_FOREIGN)
+				names[i] = make_key_name(table, names, nkeys, &keys[i]);
+	for (int i = 0; i < nkeys; i++)
+		if (keys[i].kind < DDL_KEY_FOREIGN)
+			add_key(table, &keys[i], names[i]);
 }
 
 void
@@ -324,13 +374,20 @@ drop_column(AlterWork *work, DdlString name)
 		return;
 	if (column->pgname != NULL)
 		add_step(work, MAGIC_DROP_COLUMN, column->pgname);
+	/* An index goes with its last column. */
 	foreach (lc, table->unique_keys)
 	{
 		ApplyKey *key = lfirst(lc);
+		int kept = 1;
 
 		for (int k = 1; k < key->n; k++)
-			if (pg_strcasecmp(key->names[k], column->name) == 0)
-				key->usable = false;
+			if (pg_strcasecmp(key->names[k], column->name) != 0)
+				key->names[kept++] = key->names[k];
+		if (kept < key->n)
+			key->usable = false;
+		if (kept == 1 && key->n > 1)
+			table->unique_keys = foreach_delete_current(table->unique_keys, lc);
+		key->n = kept;
 	}
 	i = column - table->columns;
 	memmove(column, column + 1, (table->ncolumns - i - 1) * sizeof(ApplyColumn));
@@ -482,8 +539,7 @@ apply_clause(AlterWork *work, const DdlClause *clause)
 		default:
 			break; /* no effect, or on rows only */
 	}
-	for (int i = 0; i < clause->nkeys; i++)
-		schema_add_key(work->apply, table, &clause->keys[i]);
+	schema_add_keys(table, clause->keys, clause->nkeys);
 }
 
 /*

@@ -14,7 +14,7 @@ CREATE TABLE magic.feed_table (
 		'resync needed', 'unverified', 'unsupported', 'detached', 'error')),
 	state_detail text,
 	key_columns text[] NOT NULL DEFAULT '{}',	-- TiDB's names; none = rows are matched whole
-	unique_keys text[] NOT NULL DEFAULT '{}',	-- each: name and columns, joined by chr(31)
+	unique_keys text[] NOT NULL DEFAULT '{}',	-- each: + (may identify a row) or -, name and columns, joined by chr(31)
 	base_ts bigint,						-- changes at or below are in the table from a load
 	rows_inserted bigint NOT NULL DEFAULT 0,
 	rows_updated bigint NOT NULL DEFAULT 0,

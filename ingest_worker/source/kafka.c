@@ -73,14 +73,22 @@ error_callback(rd_kafka_t *client, int code, const char *reason, void *opaque)
 {
 	KafkaSource *kafka = (KafkaSource *) opaque;
 
-	if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
+	elog(DEBUG1, "librdkafka: %s: %s", rd_kafka_err2name(code), reason);
+	strlcpy(kafka->last_log, reason, sizeof(kafka->last_log));
+	switch (code)
 	{
-		kafka->down = true;
-		snprintf(kafka->trouble, sizeof(kafka->trouble), "no broker of %s answers: %s",
-				 kafka->brokers, reason);
+		case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+		case RD_KAFKA_RESP_ERR__TRANSPORT:
+		case RD_KAFKA_RESP_ERR__RESOLVE:
+		case RD_KAFKA_RESP_ERR__TIMED_OUT:
+			/* perhaps one broker of several: kafka_trouble asks */
+			kafka->down = true;
+			snprintf(kafka->trouble, sizeof(kafka->trouble), "no broker of %s answers: %s",
+					 kafka->brokers, reason);
+			break;
+		default:
+			break;
 	}
-	else
-		strlcpy(kafka->last_log, reason, sizeof(kafka->last_log));
 }
 
 static void

@@ -120,6 +120,9 @@ typedef struct Merge
 	Snapshot	snapshot;
 	PackList   *packs;
 	DeleteMap  *settled;
+	ReservedRange *reserved;	/* rows that may still be written */
+	int			nreserved;
+	PackList   *versions;		/* every directory row that is not dead */
 	DeleteMap  *folded;			/* rows of `settled` that no pack holds any more */
 	PackWriter *writer;
 	int64		replaced;
@@ -240,6 +243,28 @@ merge_packs(Merge *merge, int from, int to)
 	merge->replaced += to - from;
 }
 
+/*
+ * May a pack be written that covers [from, to), row numbers between two packs? Not if a running
+ * transaction has reserved some of them, or has written a pack of them that we do not see.
+ */
+static bool
+gap_is_settled(Merge *merge, RowNumber from, RowNumber to)
+{
+	if (from == to)
+		return true;
+	for (int i = 0; i < merge->nreserved; i++)
+		if (merge->reserved[i].first < to && merge->reserved[i].reserved > from)
+			return false;
+	for (int i = 0; i < merge->versions->n; i++)
+	{
+		const PackEntry *pack = &merge->versions->packs[i];
+
+		if (pack->first < to && pack->first + pack->span > from)
+			return false;
+	}
+	return true;
+}
+
 /* Size class of a pack: 0 for up to TIER_RATIO rows, 1 up to its square, ... */
 static int
 size_class(uint64 rows)
@@ -276,6 +301,8 @@ run_end(Merge *merge, int from, bool full)
 
 		if (live >= SMALL_PACK_ROWS || rows + live > PACK_TARGET_ROWS || span > PG_UINT32_MAX ||
 			bytes + pack->length > PACK_TARGET_BYTES)
+			break;
+		if (to > from && !gap_is_settled(merge, pack[-1].first + pack[-1].span, pack->first))
 			break;
 		if (!full)
 		{
@@ -477,6 +504,7 @@ compact_table(Relation rel, bool full, bool vacuuming)
 	Merge		merge = {.rel = rel};
 	TransactionId horizon;
 	TransactionId newest;
+	MetaInfo	info;
 
 	PreventCommandDuringRecovery("magic.compact");
 	if (IsolationIsSerializable())
@@ -496,7 +524,10 @@ compact_table(Relation rel, bool full, bool vacuuming)
 	old = MemoryContextSwitchTo(cxt);
 	merge.storage = storage_id(rel);
 	horizon = directory_horizon();
+	/* ranges first: what is not reserved any more is in the directory */
+	storage_read_meta_and_ranges(rel, &info, &merge.reserved, &merge.nreserved);
 	merge.snapshot = latest_snapshot_register();
+	merge.versions = directory_load_any(merge.storage, horizon);
 	merge.packs = directory_load(merge.storage, merge.snapshot, 0, InvalidRowNumber);
 	merge.settled = delete_map_load_settled(merge.storage, merge.snapshot, horizon, &newest, cxt);
 	merge.folded = delete_map_create(cxt);
@@ -506,8 +537,11 @@ compact_table(Relation rel, bool full, bool vacuuming)
 	UnregisterSnapshot(merge.snapshot);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);
-	if (merge.replaced > 0)
+	if (merge.replaced > 0 || TransactionIdIsValid(newest))
+	{
+		writer_note_change(rel);
 		CommandCounterIncrement();
+	}
 	return merge.replaced;
 }
 
@@ -603,7 +637,7 @@ engine_delete_all(Relation rel)
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);
 	if (count > 0)
-		writer_note_deltas(rel);
+		writer_note_change(rel);
 	return count;
 }
 

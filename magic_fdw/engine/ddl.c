@@ -300,6 +300,7 @@ process_utility(PlannedStmt *statement, const char *query, bool read_only, Proce
 	{
 		/* Utility commands may look at files and catalogs directly. */
 		(void) writer_flush_all();
+		row_readers_forget(false);
 		check_statement(node);
 	}
 	if (previous_utility_hook)

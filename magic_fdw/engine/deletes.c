@@ -16,7 +16,7 @@
  * getting it.
  *
  * "Latest" questions (deleted_latest) are asked with the row's lock held. Their answers come from
- * bitmaps that this backend keeps per delete block, valid while the storage's delta counter stands still
+ * bitmaps that this backend keeps per delete block, valid while the storage's change counter stands still
  * (shmem.c) and this backend has flushed nothing.
  */
 #include "engine/engine_int.h"
@@ -392,7 +392,7 @@ typedef struct LatestKey
 typedef struct LatestBlock
 {
 	LatestKey	key;
-	uint64		counter;		/* delta counter when the bitmap was read */
+	uint64		counter;		/* change counter when the bitmap was read */
 	uint64		flushes;		/* writer_flush_count() then */
 	uint64	   *bits;
 } LatestBlock;
@@ -448,7 +448,7 @@ latest_block(uint64 storage, uint64 block)
 static void
 reload_latest(LatestBlock *entry)
 {
-	uint64		counter = delta_counter_read(entry->key.storage);
+	uint64		counter = change_counter_read(entry->key.storage);
 	uint64		flushes = writer_flush_count();
 	Snapshot	snapshot = latest_snapshot_register();
 	DeleteMap  *map;
@@ -484,7 +484,7 @@ deleted_latest(uint64 storage, RowNumber row, DeleteInfo *info)
 	if (writer_find_delete(storage, row, info))
 		return true;
 	entry = latest_block(storage, row / DELETE_BLOCK_ROWS);
-	if (entry->counter != delta_counter_read(storage) || entry->flushes != writer_flush_count() ||
+	if (entry->counter != change_counter_read(storage) || entry->flushes != writer_flush_count() ||
 		max_prepared_xacts > 0)
 		reload_latest(entry);
 	if ((entry->bits[bit / 64] >> (bit % 64) & 1) == 0)

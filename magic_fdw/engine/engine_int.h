@@ -85,9 +85,9 @@ extern int	reserved_room(void);
 extern bool reserved_find(uint64 storage, RowNumber row, ReservedRange *out);
 extern ReservedRange *reserved_list(uint64 storage, int *count);
 
-/* Counter that moves whenever deltas of the storage become visible; see deletes.c. */
-extern uint64 delta_counter_read(uint64 storage);
-extern void delta_counter_bump(uint64 storage);
+/* Counter that moves whenever packs or deltas of the storage become visible or go. */
+extern uint64 change_counter_read(uint64 storage);
+extern void change_counter_bump(uint64 storage);
 
 /* ---------------------------------------------------------------- storage.c */
 
@@ -130,6 +130,7 @@ typedef struct PagedSource
 	Relation	rel;
 	BlockNumber first;
 	BufferAccessStrategy strategy;
+	bool		copies;			/* keeps no pins: every fetch copies */
 	int			nstreams;
 	Buffer	   *pins;			/* one per stream */
 } PagedSource;
@@ -274,7 +275,7 @@ extern void writer_insert_many(Relation rel, TupleTableSlot **slots, int n, Comm
 extern void writer_complete_speculative(Relation rel, RowNumber row, bool succeeded);
 extern void writer_delete(Relation rel, RowNumber row, DeleteKind kind, RowNumber successor,
 						  CommandId cid);
-extern void writer_note_deltas(Relation rel);
+extern void writer_note_change(Relation rel);
 extern void writer_flush(Relation rel);
 extern bool writer_flush_all(void);
 extern void writer_discard(uint64 storage);
@@ -377,6 +378,8 @@ typedef struct RowPlace
 } RowPlace;
 
 extern RowReader *row_reader_create(Relation rel, TupleDesc desc, MemoryContext parent);
+extern RowReader *row_reader_shared(Relation rel);
+extern void row_readers_forget(bool ended);
 extern void row_reader_reset(RowReader *reader);
 extern void row_reader_free(RowReader *reader);
 extern bool row_reader_locate(RowReader *reader, RowNumber row, Snapshot snapshot, RowPlace *place);

@@ -18,8 +18,10 @@
 #include "engine/engine_int.h"
 
 #include "access/genam.h"
+#include "access/twophase.h"
 #include "access/xact.h"
 #include "storage/procarray.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -60,7 +62,24 @@ struct RowReader
 	MemoryContext loaded_cxt;	/* of the following */
 	PackList   *packs;			/* NULL: not loaded */
 	DeleteMap  *deletes;
+
+	/* The latest directory, valid while the storage's counter and ours stand still. */
+	bool		shared;			/* of the transaction: keeps no pins */
+	uint64		latest_counter;
+	uint64		latest_flushes;
+	uint32		latest_lookups;
+	MemoryContext latest_cxt;
+	PackList   *latest_packs;	/* NULL: not loaded */
 };
+
+/* Readers of this transaction, by storage id. */
+typedef struct SharedReader
+{
+	uint64		storage;		/* hash key */
+	RowReader  *reader;
+} SharedReader;
+
+static HTAB *shared_readers;
 
 /*
  * A registered MVCC snapshot of now that also sees everything that this transaction has done. Unregister
@@ -89,6 +108,61 @@ row_reader_create(Relation rel, TupleDesc desc, MemoryContext parent)
 	reader->desc = desc;
 	reader->cxt = cxt;
 	return reader;
+}
+
+/*
+ * The reader that this transaction keeps for single lookups in the table: unique checks, triggers,
+ * row locks. Its packs are read through copies, so it holds no pins between calls.
+ */
+RowReader *
+row_reader_shared(Relation rel)
+{
+	uint64		storage = storage_id(rel);
+	SharedReader *entry;
+	bool		found;
+
+	if (shared_readers == NULL)
+	{
+		HASHCTL		ctl = {.keysize = sizeof(uint64), .entrysize = sizeof(SharedReader),
+		.hcxt = TopTransactionContext};
+
+		shared_readers = hash_create("magic row readers", 16, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	entry = hash_search(shared_readers, &storage, HASH_ENTER, &found);
+	if (!found)
+	{
+		MemoryContext old;
+
+		entry->reader = NULL;
+		entry->reader = row_reader_create(rel, NULL, TopTransactionContext);
+		old = MemoryContextSwitchTo(entry->reader->cxt);
+		entry->reader->desc = CreateTupleDescCopyConstr(RelationGetDescr(rel));
+		MemoryContextSwitchTo(old);
+		entry->reader->shared = true;
+	}
+	/* the relation cache entry may have moved */
+	entry->reader->rel = rel;
+	return entry->reader;
+}
+
+/* Drops the transaction's readers: it has ended, or a utility command may change the tables. */
+void
+row_readers_forget(bool ended)
+{
+	HASH_SEQ_STATUS seq;
+	SharedReader *entry;
+
+	if (shared_readers == NULL)
+		return;
+	if (!ended)
+	{
+		hash_seq_init(&seq, shared_readers);
+		while ((entry = hash_seq_search(&seq)) != NULL)
+			if (entry->reader)
+				row_reader_free(entry->reader);
+		hash_destroy(shared_readers);
+	}
+	shared_readers = NULL;
 }
 
 static void
@@ -145,6 +219,7 @@ open_pack(RowReader *reader, const PackEntry *entry)
 			pack->entry.xmin == entry->xmin && pack->entry.first == entry->first)
 		{
 			pack->used = reader->clock;
+			pack->source.rel = reader->rel;
 			return pack->reader;
 		}
 		if (pack->cxt == NULL)
@@ -162,6 +237,8 @@ open_pack(RowReader *reader, const PackEntry *entry)
 	{
 		paged_source_init(&victim->source, reader->rel, &entry->extent, entry->length,
 						  reader->desc->natts, NULL);
+		victim->source.copies = reader->shared;
+		victim->source.rel = reader->rel;
 		victim->reader = pack_open(&victim->source.base, reader->desc, victim->cxt);
 	}
 	else
@@ -233,25 +310,22 @@ find_in_list(const PackList *list, RowNumber row, PackEntry *entry)
 
 /* Looks the row up in the directory under an MVCC snapshot. */
 static bool
-locate_in_packs(RowReader *reader, RowNumber row, Snapshot snapshot, bool keep, RowPlace *place)
+locate_in_packs(RowReader *reader, RowNumber row, Snapshot snapshot, RowPlace *place)
 {
 	PackEntry	entry = {0};
 	bool		found;
 
-	if (keep)
-	{
-		use_snapshot(reader, snapshot);
-		if (reader->packs == NULL && ++reader->lookups > LOOKUPS_BEFORE_LOAD)
-			load_snapshot(reader, snapshot);
-	}
-	if (keep && reader->packs != NULL)
+	use_snapshot(reader, snapshot);
+	if (reader->packs == NULL && ++reader->lookups > LOOKUPS_BEFORE_LOAD)
+		load_snapshot(reader, snapshot);
+	if (reader->packs != NULL)
 		found = find_in_list(reader->packs, row, &entry);
 	else
 		found = directory_find(reader->storage, row, snapshot, &entry);
 	if (!found)
 		return false;
 	place->reader = open_pack(reader, &entry);
-	if (!(keep && reader->packs != NULL) && entry.inline_bytes)
+	if (reader->packs == NULL && entry.inline_bytes)
 		pfree(entry.inline_bytes);
 	if (!pack_find(place->reader, (uint32) (row - entry.first), &place->index))
 		return false;
@@ -259,6 +333,72 @@ locate_in_packs(RowReader *reader, RowNumber row, Snapshot snapshot, bool keep, 
 	place->xmin = entry.xmin;
 	place->cmin = entry.cmin;
 	return true;
+}
+
+static bool
+latest_list_valid(RowReader *reader)
+{
+	if (reader->latest_counter != change_counter_read(reader->storage) ||
+		reader->latest_flushes != writer_flush_count() || max_prepared_xacts > 0)
+	{
+		reader->latest_packs = NULL;
+		if (reader->latest_cxt)
+			MemoryContextReset(reader->latest_cxt);
+		reader->latest_counter = change_counter_read(reader->storage);
+		reader->latest_flushes = writer_flush_count();
+		reader->latest_lookups = 0;
+	}
+	if (reader->latest_packs == NULL && ++reader->latest_lookups > LOOKUPS_BEFORE_LOAD)
+	{
+		Snapshot	latest = latest_snapshot_register();
+		MemoryContext old;
+
+		if (reader->latest_cxt == NULL)
+			reader->latest_cxt = AllocSetContextCreate(reader->cxt, "magic latest directory",
+													   ALLOCSET_DEFAULT_SIZES);
+		old = MemoryContextSwitchTo(reader->latest_cxt);
+		reader->latest_packs = directory_load(reader->storage, latest, 0, InvalidRowNumber);
+		MemoryContextSwitchTo(old);
+		UnregisterSnapshot(latest);
+	}
+	return reader->latest_packs != NULL;
+}
+
+typedef enum PackLookup
+{
+	LOOKUP_FOUND,
+	LOOKUP_HOLE,				/* a pack covers the row and does not hold it: dead for everybody */
+	LOOKUP_UNCOVERED
+} PackLookup;
+
+/* Looks the row up in the directory as it is now. */
+static PackLookup
+locate_latest(RowReader *reader, RowNumber row, RowPlace *place)
+{
+	PackEntry	entry = {0};
+	bool		covered;
+	bool		listed = latest_list_valid(reader);
+
+	covered = listed && find_in_list(reader->latest_packs, row, &entry);
+	if (!covered)
+	{
+		Snapshot	latest = latest_snapshot_register();
+
+		covered = directory_find(reader->storage, row, latest, &entry);
+		UnregisterSnapshot(latest);
+		listed = false;
+	}
+	if (!covered)
+		return LOOKUP_UNCOVERED;
+	place->reader = open_pack(reader, &entry);
+	if (!listed && entry.inline_bytes)
+		pfree(entry.inline_bytes);
+	if (!pack_find(place->reader, (uint32) (row - entry.first), &place->index))
+		return LOOKUP_HOLE;
+	place->found = ROW_PACK;
+	place->xmin = entry.xmin;
+	place->cmin = entry.cmin;
+	return LOOKUP_FOUND;
 }
 
 /* Looks the row up in the overlay. */
@@ -292,26 +432,19 @@ row_reader_locate(RowReader *reader, RowNumber row, Snapshot snapshot, RowPlace 
 		return place->found != ROW_MISSING;
 	}
 	if (IsMVCCSnapshot(snapshot))
-		return locate_in_packs(reader, row, snapshot, true, place);
-	else
-	{
-		Snapshot	latest = latest_snapshot_register();
-		bool		found = locate_in_packs(reader, row, latest, false, place);
-
-		UnregisterSnapshot(latest);
-		return found;
-	}
+		return locate_in_packs(reader, row, snapshot, place);
+	return locate_latest(reader, row, place) == LOOKUP_FOUND;
 }
 
 /* Is the row deleted for the MVCC snapshot? */
 static bool
-deleted_for(RowReader *reader, RowNumber row, Snapshot snapshot, bool keep)
+deleted_for(RowReader *reader, RowNumber row, Snapshot snapshot)
 {
 	DeleteInfo	info;
 
 	if (writer_find_delete(reader->storage, row, &info) && info.cmax < snapshot->curcid)
 		return true;
-	if (keep && reader->key == snapshot && reader->deletes != NULL)
+	if (reader->key == snapshot && reader->deletes != NULL)
 		return delete_map_contains(reader->deletes, row);
 	return deleted_probe(reader->storage, row, snapshot, &info);
 }
@@ -369,6 +502,9 @@ inserter_in_progress(RowReader *reader, RowNumber row, bool *retry)
 /*
  * A unique check: rows that are live now, being inserted or being deleted. Sets the snapshot's xmin,
  * xmax and token to what the caller has to wait for, as HeapTupleSatisfiesDirty does.
+ *
+ * Who deletes a row holds its lock until the deletion is visible, so the holder is looked for first: a
+ * deletion that is not visible after that had not begun.
  */
 static bool
 fetch_dirty(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTableSlot *slot)
@@ -379,19 +515,18 @@ fetch_dirty(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTableSlot 
 
 	snapshot->xmin = snapshot->xmax = InvalidTransactionId;
 	snapshot->speculativeToken = 0;
+	if (writer_find_delete(reader->storage, row, &info))
+		return false;
 	if (locate_in_overlay(reader, row, &place))
 	{
-		if (writer_find_delete(reader->storage, row, &info))
-			return false;
 		fill_slot(reader, row, &place, slot);
 		return true;
 	}
 	for (int attempt = 0; attempt < 100; attempt++)
 	{
-		Snapshot	latest;
+		TransactionId holder;
 		TransactionId xid;
-		bool		found;
-		bool		dead;
+		PackLookup	lookup;
 		bool		retry;
 
 		if (reserved_find(reader->storage, row, &range))
@@ -401,15 +536,15 @@ fetch_dirty(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTableSlot 
 			fill_unknown(reader, row, slot);
 			return true;
 		}
-		latest = latest_snapshot_register();
-		found = locate_in_packs(reader, row, latest, false, &place);
-		dead = found && deleted_for(reader, row, latest, false);
-		UnregisterSnapshot(latest);
-		if (found)
+		lookup = locate_latest(reader, row, &place);
+		if (lookup == LOOKUP_HOLE)
+			return false;
+		if (lookup == LOOKUP_FOUND)
 		{
-			if (dead)
+			holder = row_lock_holder(reader->rel, row);
+			if (deleted_latest(reader->storage, row, &info))
 				return false;
-			snapshot->xmax = row_lock_holder(reader->rel, row);
+			snapshot->xmax = holder;
 			fill_slot(reader, row, &place, slot);
 			return true;
 		}
@@ -437,27 +572,18 @@ row_reader_fetch(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTable
 
 	if (snapshot->snapshot_type == SNAPSHOT_DIRTY)
 		return fetch_dirty(reader, row, snapshot, slot);
+	if (!row_reader_locate(reader, row, snapshot, &place))
+		return false;
 	if (IsMVCCSnapshot(snapshot))
 	{
-		if (!row_reader_locate(reader, row, snapshot, &place) ||
-			deleted_for(reader, row, snapshot, place.found == ROW_PACK))
+		if (deleted_for(reader, row, snapshot))
 			return false;
 	}
-	else
+	else if (snapshot->snapshot_type != SNAPSHOT_ANY)
 	{
-		Snapshot	latest = NULL;
 		DeleteInfo	info;
-		bool		visible;
 
-		if (!locate_in_overlay(reader, row, &place))
-			latest = latest_snapshot_register();
-		visible = latest == NULL || locate_in_packs(reader, row, latest, false, &place);
-		if (visible && snapshot->snapshot_type != SNAPSHOT_ANY)
-			visible = latest != NULL ? !deleted_for(reader, row, latest, false) :
-				!writer_find_delete(reader->storage, row, &info);
-		if (latest)
-			UnregisterSnapshot(latest);
-		if (!visible)
+		if (deleted_latest(reader->storage, row, &info))
 			return false;
 	}
 	fill_slot(reader, row, &place, slot);
@@ -468,12 +594,10 @@ row_reader_fetch(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTable
 bool
 row_fetch(Relation rel, RowNumber row, Snapshot snapshot, TupleTableSlot *slot)
 {
-	RowReader  *reader = row_reader_create(rel, slot->tts_tupleDescriptor, CurrentMemoryContext);
-	bool		found = row_reader_fetch(reader, row, snapshot, slot);
+	bool		found = row_reader_fetch(row_reader_shared(rel), row, snapshot, slot);
 
 	if (found)
 		ExecMaterializeSlot(slot);
-	row_reader_free(reader);
 	return found;
 }
 
@@ -481,16 +605,12 @@ row_fetch(Relation rel, RowNumber row, Snapshot snapshot, TupleTableSlot *slot)
 bool
 row_visible(Relation rel, RowNumber row, Snapshot snapshot)
 {
-	RowReader  *reader = row_reader_create(rel, RelationGetDescr(rel), CurrentMemoryContext);
+	RowReader  *reader = row_reader_shared(rel);
 	RowPlace	place = {0};
 	DeleteInfo	info;
-	bool		visible;
 
-	visible = row_reader_locate(reader, row, snapshot, &place);
-	if (visible)
-		visible = IsMVCCSnapshot(snapshot) ?
-			!deleted_for(reader, row, snapshot, place.found == ROW_PACK) :
-			!deleted_latest(reader->storage, row, &info);
-	row_reader_free(reader);
-	return visible;
+	if (!row_reader_locate(reader, row, snapshot, &place))
+		return false;
+	return IsMVCCSnapshot(snapshot) ? !deleted_for(reader, row, snapshot) :
+		!deleted_latest(reader->storage, row, &info);
 }

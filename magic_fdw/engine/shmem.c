@@ -1,6 +1,6 @@
 /*
  * shmem.c
- *		Shared memory of the engine: reserved row ranges and delta counters.
+ *		Shared memory of the engine: reserved row ranges and change counters.
  *
  * Each backend has a slot with the ranges of row numbers that it has reserved and not yet written to
  * the directory. Only the owner writes its slot; others read it under the slot's spinlock. A unique
@@ -8,8 +8,8 @@
  * Ranges are published before any index entry of theirs exists (inside the metapage's lock) and removed
  * after the directory row is inserted, or at abort.
  *
- * The delta counters answer "can a delta of this storage have become visible since ...?". A counter
- * moves when a transaction that wrote deltas has become visible and before its row locks are released,
+ * The change counters answer "can the metadata of this storage have changed since ...?". A counter moves
+ * when a transaction that wrote packs or deltas has become visible and before its row locks are released,
  * so who reads an unchanged counter after getting a row's lock has seen every deletion of the row.
  */
 #include "engine/engine_int.h"
@@ -23,7 +23,7 @@
 #include "storage/spin.h"
 
 #define RANGES_PER_BACKEND 256
-#define DELTA_COUNTERS 4096
+#define CHANGE_COUNTERS 4096
 
 typedef struct BackendSlot
 {
@@ -34,7 +34,7 @@ typedef struct BackendSlot
 
 typedef struct EngineShared
 {
-	pg_atomic_uint64 delta_counters[DELTA_COUNTERS];
+	pg_atomic_uint64 change_counters[CHANGE_COUNTERS];
 	int			nslots;
 	BackendSlot slots[FLEXIBLE_ARRAY_MEMBER];
 } EngineShared;
@@ -74,8 +74,8 @@ startup_shmem(void)
 	shared = ShmemInitStruct("magic engine", shared_size(), &found);
 	if (!found)
 	{
-		for (int i = 0; i < DELTA_COUNTERS; i++)
-			pg_atomic_init_u64(&shared->delta_counters[i], 0);
+		for (int i = 0; i < CHANGE_COUNTERS; i++)
+			pg_atomic_init_u64(&shared->change_counters[i], 0);
 		shared->nslots = slot_count();
 		for (int i = 0; i < shared->nslots; i++)
 		{
@@ -251,23 +251,23 @@ reserved_list(uint64 storage, int *count)
 }
 
 static pg_atomic_uint64 *
-delta_counter(uint64 storage)
+change_counter(uint64 storage)
 {
-	return &shared->delta_counters[(storage ^ (storage >> 32)) % DELTA_COUNTERS];
+	return &shared->change_counters[(storage ^ (storage >> 32)) % CHANGE_COUNTERS];
 }
 
 uint64
-delta_counter_read(uint64 storage)
+change_counter_read(uint64 storage)
 {
-	uint64		value = pg_atomic_read_u64(delta_counter(storage));
+	uint64		value = pg_atomic_read_u64(change_counter(storage));
 
 	pg_read_barrier();
 	return value;
 }
 
 void
-delta_counter_bump(uint64 storage)
+change_counter_bump(uint64 storage)
 {
 	/* a full barrier */
-	pg_atomic_fetch_add_u64(delta_counter(storage), 1);
+	pg_atomic_fetch_add_u64(change_counter(storage), 1);
 }

@@ -517,7 +517,7 @@ paged_fetch(PackSource *source, int stream, uint64 offset, uint32 length, uint8 
 		}
 		src->pins[slot] = pin = read_pack_page(src, index);
 	}
-	if (start + (uint64) length <= PACK_PAGE_PAYLOAD && (slot < PINNED_STREAMS || length == 0))
+	if (!src->copies && start + (uint64) length <= PACK_PAGE_PAYLOAD && (slot < PINNED_STREAMS || length == 0))
 		return (const uint8 *) BufferGetPage(pin) + PAGE_PAYLOAD_OFFSET + start;
 
 	for (uint32 done = 0; done < length;)
@@ -534,6 +534,11 @@ paged_fetch(PackSource *source, int stream, uint64 offset, uint32 length, uint8 
 		memcpy(scratch + done, (char *) BufferGetPage(pin) + PAGE_PAYLOAD_OFFSET + start, n);
 		done += n;
 		start = 0;
+	}
+	if (src->copies)
+	{
+		src->pins[slot] = InvalidBuffer;
+		ReleaseBuffer(pin);
 	}
 	return scratch;
 }
@@ -556,6 +561,7 @@ paged_source_init(PagedSource *source, Relation rel, const Extent *extent, uint6
 	source->rel = rel;
 	source->first = extent->first;
 	source->strategy = strategy;
+	source->copies = false;
 	source->nstreams = Min(natts + 1, PINNED_STREAMS + 1);
 	source->pins = palloc(sizeof(Buffer) * source->nstreams);
 	for (int i = 0; i < source->nstreams; i++)

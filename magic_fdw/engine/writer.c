@@ -60,7 +60,7 @@ typedef struct RelWrite
 	PackWriter *spare;			/* an empty writer */
 	TupleDesc	spare_desc;
 	HTAB	   *deletes;
-	bool		deltas_written;
+	bool		changed;
 } RelWrite;
 
 static HTAB *rel_writes;		/* by storage id; NULL: nothing written */
@@ -485,6 +485,7 @@ flush_segment(RelWrite *write, Relation rel, int i)
 	if (i == write->nsegments - 1)
 		drop_tail(write, rel);
 	write_pack(rel, write->storage, segment->writer, segment->first, segment->end, segment->cid);
+	write->changed = true;
 	reserved_remove(write->storage, segment->first);
 	keep_writer(write, rel, segment);
 	remove_segment(write, i);
@@ -515,6 +516,7 @@ flush_joined(RelWrite *write, Relation rel, int from, int to)
 		}
 	}
 	write_pack(rel, write->storage, head->writer, head->first, end, write->segments[to - 1]->cid);
+	write->changed = true;
 	for (int i = to - 1; i >= from; i--)
 	{
 		reserved_remove(write->storage, write->segments[i]->first);
@@ -588,7 +590,7 @@ flush_deletes(RelWrite *write, Relation rel)
 	{
 		qsort(list, n, sizeof(BufferedDelete), compare_deletes);
 		CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
-		write->deltas_written = true;
+		write->changed = true;
 		for (int i = 0; i < n;)
 		{
 			int			end = i + 1;
@@ -785,11 +787,11 @@ writer_delete(Relation rel, RowNumber row, DeleteKind kind, RowNumber successor,
 	(void) GetCurrentTransactionId();
 }
 
-/* The caller has written deltas of the table itself. */
+/* The caller has changed the table's metadata itself. */
 void
-writer_note_deltas(Relation rel)
+writer_note_change(Relation rel)
 {
-	get_rel_write(rel)->deltas_written = true;
+	get_rel_write(rel)->changed = true;
 	flush_count++;
 }
 
@@ -919,7 +921,7 @@ discard_subtransaction(SubTransactionId subid)
 	deleted_latest_forget();
 }
 
-/* Storages whose deltas this transaction wrote: their counters move. */
+/* The counters of the storages whose metadata this transaction changed move. */
 static void
 bump_counters(void)
 {
@@ -930,8 +932,8 @@ bump_counters(void)
 		return;
 	hash_seq_init(&seq, rel_writes);
 	while ((write = hash_seq_search(&seq)) != NULL)
-		if (write->deltas_written)
-			delta_counter_bump(write->storage);
+		if (write->changed)
+			change_counter_bump(write->storage);
 }
 
 static void
@@ -943,6 +945,7 @@ forget_transaction(void)
 	write_context = NULL;
 	reserved_remove_all();
 	deleted_latest_forget();
+	row_readers_forget(true);
 }
 
 static void

@@ -116,6 +116,34 @@ kafka_close(Source *source)
 	free(kafka);
 }
 
+/*
+ * First offset of partition 0 and the one behind its last, as the broker has them now. Not by
+ * rd_kafka_query_watermark_offsets, which does not keep its time limit when the broker goes away:
+ * the times "earliest" and "latest" of a look-up by time mean the same.
+ */
+static rd_kafka_resp_err_t
+query_offsets(KafkaSource *kafka, int64 *low, int64 *high, int timeout_ms)
+{
+	const int64 times[] = {RD_KAFKA_OFFSET_BEGINNING, RD_KAFKA_OFFSET_END};
+	int64 *const results[] = {low, high};
+	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+
+	for (int i = 0; i < lengthof(times) && code == RD_KAFKA_RESP_ERR_NO_ERROR; i++)
+	{
+		rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+		rd_kafka_topic_partition_t *partition =
+			rd_kafka_topic_partition_list_add(list, kafka->topic_name, 0);
+
+		partition->offset = times[i];
+		code = rd_kafka_offsets_for_times(kafka->client, list, timeout_ms);
+		if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+			code = partition->err;
+		*results[i] = partition->offset;
+		rd_kafka_topic_partition_list_destroy(list);
+	}
+	return code;
+}
+
 static bool
 set_property(rd_kafka_conf_t *conf, const char *name, const char *value, SourceError *error)
 {
@@ -277,8 +305,7 @@ check_position(KafkaSource *kafka, const SourceConfig *config, SourceError *erro
 {
 	int64 low;
 	int64 high;
-	rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
-		kafka->client, kafka->topic_name, 0, &low, &high, BROKER_TIMEOUT_MS);
+	rd_kafka_resp_err_t code = query_offsets(kafka, &low, &high, BROKER_TIMEOUT_MS);
 
 	if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
 	{
@@ -339,8 +366,7 @@ kafka_end(Source *source, SourcePosition *end, SourceError *error)
 	KafkaSource *kafka = (KafkaSource *) source;
 	int64 low;
 	int64 high;
-	rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
-		kafka->client, kafka->topic_name, 0, &low, &high, BROKER_TIMEOUT_MS);
+	rd_kafka_resp_err_t code = query_offsets(kafka, &low, &high, BROKER_TIMEOUT_MS);
 
 	if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
 	{
@@ -368,8 +394,7 @@ kafka_trouble(Source *source)
 	int64 low;
 
 	rd_kafka_poll(kafka->client, 0);
-	if (kafka->down && rd_kafka_query_watermark_offsets(kafka->client, kafka->topic_name, 0, &low,
-														&end.offset, PROBE_TIMEOUT_MS) ==
+	if (kafka->down && query_offsets(kafka, &low, &end.offset, PROBE_TIMEOUT_MS) ==
 						   RD_KAFKA_RESP_ERR_NO_ERROR)
 		kafka->down = false;
 	return kafka->down ? kafka->trouble : NULL;

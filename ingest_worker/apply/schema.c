@@ -5,10 +5,10 @@
  * A statement is parsed whole or stops the feed. What changes no table is passed over. What changes
  * rows that the stream does not send sets the table's state to "resync needed".
  *
- * Names.  Unqualified names are in the event's database; but with CREATE TABLE ... LIKE and RENAME
- * TABLE that is the new table's database.  When the new name is qualified, an unqualified source
- * is in the session's database, which no message tells: it is then the only known table of that
- * name, or the feed stops.
+ * Names.  Unqualified names are in the event's database, or in that of a leading USE; but after
+ * CREATE TABLE ... LIKE and RENAME TABLE the event bears the new table's database, and an
+ * unqualified source is in the session's, which no message tells: it is then the only known
+ * table of that name, or the feed stops.
  *
  * The stream may repeat a statement that names several tables once for each of them, and a record
  * is fed again after a failure: every action looks first at what is known and does nothing when
@@ -104,18 +104,19 @@ known_table(Apply *apply, const Event *event, const DdlStatement *stmt, const Dd
 }
 
 /*
- * The source of LIKE and RENAME, whose target is `target`: see the file's head.
+ * The source of LIKE and RENAME: see the file's head.
  */
 static ApplyTable *
-source_table(Apply *apply, const Event *event, const DdlStatement *stmt, const DdlName *name,
-			 const DdlName *target)
+source_table(Apply *apply, const Event *event, const DdlStatement *stmt, const DdlName *name)
 {
 	ApplyTable *table;
 	int n;
 
-	/* A target without a database is in the session's, and that is the event's. */
-	if (name->database.data != NULL || target->database.data == NULL)
+	if (name->database.data != NULL || stmt->use_database.data != NULL)
 		return known_table(apply, event, stmt, name);
+	table = known_table(apply, event, stmt, name);
+	if (table != NULL && !table->filtered)
+		return table;
 	table = registry_find_by_name(apply, name->name.data, name->name.len, &n);
 	if (n > 1)
 		ereport(ERROR, (errcode(ERRCODE_AMBIGUOUS_ALIAS),
@@ -207,7 +208,7 @@ create_table_like(Apply *apply, const Event *event, const DdlStatement *stmt)
 
 	if (stmt->temporary != DDL_PERMANENT)
 		return;
-	source = source_table(apply, event, stmt, &stmt->like, &stmt->name);
+	source = source_table(apply, event, stmt, &stmt->like);
 	table = target_table(apply, event, stmt, &stmt->name);
 	if (exists_already(table))
 		return;
@@ -416,7 +417,7 @@ rename_tables(Apply *apply, const Event *event, const DdlStatement *stmt)
 
 	for (int i = 0; i < stmt->nrenames; i++)
 	{
-		table = source_table(apply, event, stmt, &stmt->renames[i].from, &stmt->renames[i].to);
+		table = source_table(apply, event, stmt, &stmt->renames[i].from);
 		rename_table(apply, event, stmt, table, &stmt->renames[i].to);
 		if (stmt->nrenames > 1 && table != NULL && !table->filtered)
 			registry_set_state(apply, table, TABLE_RESYNC_NEEDED,

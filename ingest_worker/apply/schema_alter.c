@@ -173,13 +173,13 @@ schema_choose_key(ApplyTable *table)
 	}
 }
 
+/* The columns of the key that was chosen, in its order. */
 static List *
-key_names(ApplyTable *table)
+key_columns(ApplyTable *table)
 {
-	List *names = NIL;
+	List *columns = NIL;
 	ListCell *lc;
 
-	/* In the order of the key that was chosen. */
 	foreach (lc, table->unique_keys)
 	{
 		ApplyKey *key = lfirst(lc);
@@ -187,11 +187,11 @@ key_names(ApplyTable *table)
 		if (!identifies(table, key))
 			continue;
 		for (int i = 1; i < key->n; i++)
-			names = lappend(names,
-							schema_find_column(table, key->names[i], strlen(key->names[i]))->pgname);
+			columns = lappend(columns,
+							  schema_find_column(table, key->names[i], strlen(key->names[i])));
 		break;
 	}
-	return names;
+	return columns;
 }
 
 /* ---------------------------------------------------------------- steps */
@@ -288,11 +288,12 @@ conversion(Oid from, Oid to, bool *exact)
 	}
 }
 
+/* What the relation has for a column before the first step; it may be renamed by now. */
 static MagicColumnDef *
-column_before(AlterWork *work, const char *pgname)
+column_before(AlterWork *work, const ApplyColumn *column)
 {
-	for (int i = 0; pgname != NULL && i < work->before->ncolumns; i++)
-		if (strcmp(work->before->columns[i].name, pgname) == 0)
+	for (int i = 0; column->attno > 0 && i < work->before->ncolumns; i++)
+		if (work->before->columns[i].attno == column->attno)
 			return &work->before->columns[i];
 	return NULL;
 }
@@ -324,7 +325,7 @@ add_column(AlterWork *work, const DdlColumn *from)
 		/* Rows ran ahead of their DDL, or the statement was seen before. */
 		Oid type;
 		int32 typmod;
-		MagicColumnDef *now = column_before(work, column->pgname);
+		MagicColumnDef *now = column_before(work, column);
 
 		schema_column_define(apply, table, column, from);
 		convert_map_type(column, &type, &typmod);
@@ -551,7 +552,7 @@ align_not_null(AlterWork *work)
 	for (int i = 0; i < work->table->ncolumns; i++)
 	{
 		ApplyColumn *column = &work->table->columns[i];
-		MagicColumnDef *now = column_before(work, column->pgname);
+		MagicColumnDef *now = column_before(work, column);
 
 		if (now == NULL || column->key || now->not_null == wants_not_null(column))
 			continue;
@@ -559,35 +560,48 @@ align_not_null(AlterWork *work)
 	}
 }
 
+/* Does the relation's key have exactly these columns? */
+static bool
+key_is_same(AlterWork *work, List *columns)
+{
+	ListCell *lc;
+
+	if (list_length(columns) != work->before->nkeys)
+		return false;
+	foreach (lc, columns)
+	{
+		ApplyColumn *column = lfirst(lc);
+		bool found = false;
+
+		for (int i = 0; i < work->before->nkeys; i++)
+			found |= work->before->columns[work->before->keys[i]].attno == column->attno;
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
 /* Steps that change the key from what the relation has to what the definition says. */
 static void
 align_key(AlterWork *work)
 {
-	List *names;
-	bool same;
-	int i = 0;
+	List *columns;
+	List *names = NIL;
 	ListCell *lc;
-	MagicAlter *drop;
 
 	schema_choose_key(work->table);
-	names = key_names(work->table);
-	same = list_length(names) == work->before->nkeys;
-	foreach (lc, names)
-	{
-		bool found = false;
-
-		for (i = 0; i < work->before->nkeys; i++)
-			found |= strcmp(work->before->columns[work->before->keys[i]].name, lfirst(lc)) == 0;
-		same &= found;
-	}
-	if (same)
+	columns = key_columns(work->table);
+	if (key_is_same(work, columns))
 		return;
 	if (work->before->nkeys > 0)
 	{
-		drop = palloc0(sizeof(MagicAlter));
+		MagicAlter *drop = palloc0(sizeof(MagicAlter));
+
 		drop->kind = MAGIC_DROP_KEY;
 		work->steps = lcons(drop, work->steps);
 	}
+	foreach (lc, columns)
+		names = lappend(names, ((ApplyColumn *) lfirst(lc))->pgname);
 	if (names != NIL)
 		add_step(work, MAGIC_SET_KEY, NULL)->keys = names;
 }

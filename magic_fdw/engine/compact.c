@@ -33,6 +33,9 @@
 /* Neighbours of one size class before they are merged, and the classes' ratio. */
 #define TIER_RATIO 8
 
+/* Settled deltas of one block before they become one. */
+#define DELTAS_TO_JOIN 4
+
 /* A pack is rewritten when this part of its rows is dead for everybody. */
 #define FOLD_FRACTION 0.1
 
@@ -126,6 +129,7 @@ typedef struct Merge
 	DeleteMap  *folded;			/* rows of `settled` that no pack holds any more */
 	PackWriter *writer;
 	int64		replaced;
+	uint32		remaining;		/* directory rows and deltas after the merge */
 } Merge;
 
 static double
@@ -460,8 +464,8 @@ write_rest(Merge *merge, uint64 block, const uint64 *bits)
 }
 
 /*
- * Drops settled deltas of rows that are holes by now, and joins several settled deltas of one block.
- * Blocks with a single delta of which everything is still needed stay as they are.
+ * Drops settled deltas of rows that are holes by now, and joins settled deltas of one block when there
+ * are several.
  */
 static void
 tidy_deltas(Merge *merge, TransactionId horizon)
@@ -481,13 +485,16 @@ tidy_deltas(Merge *merge, TransactionId horizon)
 		CHECK_FOR_INTERRUPTS();
 		while (end < tidy.n && tidy.old[end].block == block)
 			end++;
-		if (rest == NULL || folded != NULL || end - i > 1)
+		if (rest == NULL || folded != NULL || end - i >= DELTAS_TO_JOIN)
 		{
 			for (int d = i; d < end; d++)
 				delta_delete(&tidy.old[d].tid);
 			if (rest != NULL)
 				write_rest(merge, block, rest);
+			merge->remaining++;
 		}
+		else
+			merge->remaining += end - i;
 		i = end;
 	}
 }
@@ -534,6 +541,7 @@ compact_table(Relation rel, bool full, bool vacuuming)
 	merge_runs(&merge, full);
 	if (TransactionIdIsValid(newest))
 		tidy_deltas(&merge, horizon);
+	merge_done(merge.storage, merge.remaining + merge.packs->n - (uint32) merge.replaced);
 	UnregisterSnapshot(merge.snapshot);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);

@@ -400,6 +400,7 @@ typedef struct LatestBlock
 static MemoryContext latest_context;
 static HTAB *latest_blocks;
 static LatestBlock *latest_last;
+static uint64 latest_loads;
 
 /* Drops the bitmaps: a (sub)transaction has ended. */
 void
@@ -444,6 +445,17 @@ latest_block(uint64 storage, uint64 block)
 	return entry;
 }
 
+/*
+ * How often bitmaps have been read. A directory that is used with them must have been read later: a merge
+ * takes a dead row out of both, and a row that is in an older directory and not in newer deltas would look
+ * alive.
+ */
+uint64
+deleted_latest_loads(void)
+{
+	return latest_loads;
+}
+
 /* Reads the block's deltas anew. The counter is read before the snapshot is taken. */
 static void
 reload_latest(LatestBlock *entry)
@@ -467,6 +479,7 @@ reload_latest(LatestBlock *entry)
 	MemoryContextDelete(cxt);
 	entry->counter = counter;
 	entry->flushes = flushes;
+	latest_loads++;
 }
 
 /*

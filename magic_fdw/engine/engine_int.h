@@ -89,6 +89,10 @@ extern ReservedRange *reserved_list(uint64 storage, int *count);
 extern uint64 change_counter_read(uint64 storage);
 extern void change_counter_bump(uint64 storage);
 
+/* Directory rows and deltas written since the last merge, against when the next one is due. */
+extern bool merge_note_writes(uint64 storage, uint32 writes);
+extern void merge_done(uint64 storage, uint32 remaining);
+
 /* ---------------------------------------------------------------- storage.c */
 
 #define MAGIC_FORMAT_VERSION 1
@@ -252,6 +256,7 @@ extern bool delta_next(const uint8 **p, const uint8 *end, DeltaCursor *cursor,
 extern bool deleted_probe(uint64 storage, RowNumber row, Snapshot snapshot, DeleteInfo *info);
 extern bool deleted_latest(uint64 storage, RowNumber row, DeleteInfo *info);
 extern void deleted_latest_forget(void);
+extern uint64 deleted_latest_loads(void);
 
 /* ---------------------------------------------------------------- writer.c */
 
@@ -375,6 +380,7 @@ typedef struct RowPlace
 	uint32		index;
 	TransactionId xmin;
 	CommandId	cmin;
+	bool		hole;			/* missing, and dead for everybody */
 } RowPlace;
 
 extern RowReader *row_reader_create(Relation rel, TupleDesc desc, MemoryContext parent);
@@ -383,7 +389,9 @@ extern void row_readers_forget(bool ended);
 extern void row_reader_reset(RowReader *reader);
 extern void row_reader_free(RowReader *reader);
 extern bool row_reader_locate(RowReader *reader, RowNumber row, Snapshot snapshot, RowPlace *place);
-extern bool row_reader_fetch(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTableSlot *slot);
+extern bool row_reader_fetch(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTableSlot *slot,
+							 bool *all_dead);
+extern bool row_settled_dead(Relation rel, RowNumber row);
 extern bool row_fetch(Relation rel, RowNumber row, Snapshot snapshot, TupleTableSlot *slot);
 extern bool row_visible(Relation rel, RowNumber row, Snapshot snapshot);
 extern Snapshot latest_snapshot_register(void);

@@ -62,11 +62,13 @@ struct RowReader
 	MemoryContext loaded_cxt;	/* of the following */
 	PackList   *packs;			/* NULL: not loaded */
 	DeleteMap  *deletes;
+	DeleteMap  *settled;		/* of these, dead for everybody */
 
 	/* The latest directory, valid while the storage's counter and ours stand still. */
 	bool		shared;			/* of the transaction: keeps no pins */
 	uint64		latest_counter;
 	uint64		latest_flushes;
+	uint64		latest_loads;	/* deleted_latest_loads() when it was read */
 	uint32		latest_lookups;
 	MemoryContext latest_cxt;
 	PackList   *latest_packs;	/* NULL: not loaded */
@@ -274,6 +276,7 @@ static void
 load_snapshot(RowReader *reader, Snapshot snapshot)
 {
 	MemoryContext old;
+	TransactionId newest;
 
 	if (reader->loaded_cxt == NULL)
 		reader->loaded_cxt = AllocSetContextCreate(reader->cxt, "magic directory",
@@ -281,6 +284,8 @@ load_snapshot(RowReader *reader, Snapshot snapshot)
 	old = MemoryContextSwitchTo(reader->loaded_cxt);
 	reader->packs = directory_load(reader->storage, snapshot, 0, InvalidRowNumber);
 	reader->deletes = delete_map_load(reader->storage, snapshot, reader->loaded_cxt);
+	reader->settled = delete_map_load_settled(reader->storage, snapshot, directory_horizon(), &newest,
+											  reader->loaded_cxt);
 	MemoryContextSwitchTo(old);
 }
 
@@ -328,7 +333,10 @@ locate_in_packs(RowReader *reader, RowNumber row, Snapshot snapshot, RowPlace *p
 	if (reader->packs == NULL && entry.inline_bytes)
 		pfree(entry.inline_bytes);
 	if (!pack_find(place->reader, (uint32) (row - entry.first), &place->index))
+	{
+		place->hole = true;
 		return false;
+	}
 	place->found = ROW_PACK;
 	place->xmin = entry.xmin;
 	place->cmin = entry.cmin;
@@ -339,13 +347,15 @@ static bool
 latest_list_valid(RowReader *reader)
 {
 	if (reader->latest_counter != change_counter_read(reader->storage) ||
-		reader->latest_flushes != writer_flush_count() || max_prepared_xacts > 0)
+		reader->latest_flushes != writer_flush_count() ||
+		reader->latest_loads != deleted_latest_loads() || max_prepared_xacts > 0)
 	{
 		reader->latest_packs = NULL;
 		if (reader->latest_cxt)
 			MemoryContextReset(reader->latest_cxt);
 		reader->latest_counter = change_counter_read(reader->storage);
 		reader->latest_flushes = writer_flush_count();
+		reader->latest_loads = deleted_latest_loads();
 		reader->latest_lookups = 0;
 	}
 	if (reader->latest_packs == NULL && ++reader->latest_lookups > LOOKUPS_BEFORE_LOAD)
@@ -425,6 +435,7 @@ bool
 row_reader_locate(RowReader *reader, RowNumber row, Snapshot snapshot, RowPlace *place)
 {
 	place->found = ROW_MISSING;
+	place->hole = false;
 	if (locate_in_overlay(reader, row, place))
 	{
 		if (IsMVCCSnapshot(snapshot) && place->segment->cid >= snapshot->curcid)
@@ -436,17 +447,57 @@ row_reader_locate(RowReader *reader, RowNumber row, Snapshot snapshot, RowPlace 
 	return locate_latest(reader, row, place) == LOOKUP_FOUND;
 }
 
-/* Is the row deleted for the MVCC snapshot? */
+/*
+ * Is the row deleted for the MVCC snapshot? If `all_dead` is given it says whether the deletion is older
+ * than every snapshot.
+ */
 static bool
-deleted_for(RowReader *reader, RowNumber row, Snapshot snapshot)
+deleted_for(RowReader *reader, RowNumber row, Snapshot snapshot, bool *all_dead)
 {
 	DeleteInfo	info;
 
 	if (writer_find_delete(reader->storage, row, &info) && info.cmax < snapshot->curcid)
 		return true;
 	if (reader->key == snapshot && reader->deletes != NULL)
-		return delete_map_contains(reader->deletes, row);
-	return deleted_probe(reader->storage, row, snapshot, &info);
+	{
+		if (!delete_map_contains(reader->deletes, row))
+			return false;
+		if (all_dead)
+			*all_dead = delete_map_contains(reader->settled, row);
+		return true;
+	}
+	if (!deleted_probe(reader->storage, row, snapshot, &info))
+		return false;
+	if (all_dead)
+		*all_dead = !info.own && GlobalVisCheckRemovableXid(reader->rel, info.xmax);
+	return true;
+}
+
+/*
+ * Is the row dead for everybody, as far as can be told cheaply? Rows that no pack covers may be in
+ * progress: they are left to VACUUM.
+ */
+bool
+row_settled_dead(Relation rel, RowNumber row)
+{
+	RowReader  *reader = row_reader_shared(rel);
+	RowPlace	place = {0};
+	DeleteInfo	info;
+
+	if (writer_find_segment(reader->storage, row) != NULL ||
+		writer_find_delete(reader->storage, row, &info))
+		return false;
+	switch (locate_latest(reader, row, &place))
+	{
+		case LOOKUP_HOLE:
+			return true;
+		case LOOKUP_FOUND:
+			return deleted_latest(reader->storage, row, &info) && !info.own &&
+				GlobalVisCheckRemovableXid(rel, info.xmax);
+		case LOOKUP_UNCOVERED:
+			break;
+	}
+	return false;
 }
 
 static void
@@ -503,8 +554,9 @@ inserter_in_progress(RowReader *reader, RowNumber row, bool *retry)
  * A unique check: rows that are live now, being inserted or being deleted. Sets the snapshot's xmin,
  * xmax and token to what the caller has to wait for, as HeapTupleSatisfiesDirty does.
  *
- * Who deletes a row holds its lock until the deletion is visible, so the holder is looked for first: a
- * deletion that is not visible after that had not begun.
+ * The order matters. Who deletes a row holds its lock until the deletion is visible, so the holder is
+ * looked for first: a deletion that is not visible after that had not begun. Deltas are read before the
+ * directory: a merge takes dead rows out of both, and then the row is a hole in the newer directory.
  */
 static bool
 fetch_dirty(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTableSlot *slot)
@@ -536,14 +588,14 @@ fetch_dirty(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTableSlot 
 			fill_unknown(reader, row, slot);
 			return true;
 		}
+		holder = row_lock_holder(reader->rel, row);
+		if (deleted_latest(reader->storage, row, &info))
+			return false;
 		lookup = locate_latest(reader, row, &place);
 		if (lookup == LOOKUP_HOLE)
 			return false;
 		if (lookup == LOOKUP_FOUND)
 		{
-			holder = row_lock_holder(reader->rel, row);
-			if (deleted_latest(reader->storage, row, &info))
-				return false;
 			snapshot->xmax = holder;
 			fill_slot(reader, row, &place, slot);
 			return true;
@@ -563,29 +615,33 @@ fetch_dirty(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTableSlot 
 
 /*
  * Fetches the row into the slot if the snapshot sees it. The slot stays valid until the reader is used
- * again. SnapshotAny also returns deleted rows.
+ * again. SnapshotAny also returns deleted rows. If the row is not seen, `all_dead` (may be NULL, else
+ * false on entry) says whether it is known that nobody sees it.
  */
 bool
-row_reader_fetch(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTableSlot *slot)
+row_reader_fetch(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTableSlot *slot,
+				 bool *all_dead)
 {
 	RowPlace	place = {0};
 
 	if (snapshot->snapshot_type == SNAPSHOT_DIRTY)
 		return fetch_dirty(reader, row, snapshot, slot);
-	if (!row_reader_locate(reader, row, snapshot, &place))
-		return false;
-	if (IsMVCCSnapshot(snapshot))
-	{
-		if (deleted_for(reader, row, snapshot))
-			return false;
-	}
-	else if (snapshot->snapshot_type != SNAPSHOT_ANY)
+	/* deltas before directory, see fetch_dirty() */
+	if (!IsMVCCSnapshot(snapshot) && snapshot->snapshot_type != SNAPSHOT_ANY)
 	{
 		DeleteInfo	info;
 
 		if (deleted_latest(reader->storage, row, &info))
 			return false;
 	}
+	if (!row_reader_locate(reader, row, snapshot, &place))
+	{
+		if (all_dead)
+			*all_dead = place.hole;
+		return false;
+	}
+	if (IsMVCCSnapshot(snapshot) && deleted_for(reader, row, snapshot, all_dead))
+		return false;
 	fill_slot(reader, row, &place, slot);
 	return true;
 }
@@ -594,7 +650,7 @@ row_reader_fetch(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTable
 bool
 row_fetch(Relation rel, RowNumber row, Snapshot snapshot, TupleTableSlot *slot)
 {
-	bool		found = row_reader_fetch(row_reader_shared(rel), row, snapshot, slot);
+	bool		found = row_reader_fetch(row_reader_shared(rel), row, snapshot, slot, NULL);
 
 	if (found)
 		ExecMaterializeSlot(slot);
@@ -609,8 +665,8 @@ row_visible(Relation rel, RowNumber row, Snapshot snapshot)
 	RowPlace	place = {0};
 	DeleteInfo	info;
 
-	if (!row_reader_locate(reader, row, snapshot, &place))
+	if (!IsMVCCSnapshot(snapshot) && deleted_latest(reader->storage, row, &info))
 		return false;
-	return IsMVCCSnapshot(snapshot) ? !deleted_for(reader, row, snapshot) :
-		!deleted_latest(reader->storage, row, &info);
+	return row_reader_locate(reader, row, snapshot, &place) &&
+		(!IsMVCCSnapshot(snapshot) || !deleted_for(reader, row, snapshot, NULL));
 }

@@ -680,7 +680,7 @@ scan_analyze_next_tuple(TableScanDesc sscan, TransactionId oldest_xmin, double *
 
 		CHECK_FOR_INTERRUPTS();
 		scan->slice_row += scan->slice_step;
-		if (row_reader_fetch(scan->reader, row, snapshot, slot))
+		if (row_reader_fetch(scan->reader, row, snapshot, slot, NULL))
 			return true;
 	}
 	ExecClearTuple(slot);
@@ -731,7 +731,7 @@ scan_sample_next_tuple(TableScanDesc sscan, SampleScanState *state, TupleTableSl
 			ExecClearTuple(slot);
 			return false;
 		}
-		if (row_reader_fetch(scan->reader, base + offset - 1, metadata_snapshot(scan), slot))
+		if (row_reader_fetch(scan->reader, base + offset - 1, metadata_snapshot(scan), slot, NULL))
 			return true;
 	}
 }

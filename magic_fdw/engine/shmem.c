@@ -25,6 +25,9 @@
 #define RANGES_PER_BACKEND 256
 #define CHANGE_COUNTERS 4096
 
+/* Directory rows and deltas before a merge is tried. */
+#define MERGE_MIN_WRITES 64
+
 typedef struct BackendSlot
 {
 	slock_t		mutex;
@@ -35,6 +38,8 @@ typedef struct BackendSlot
 typedef struct EngineShared
 {
 	pg_atomic_uint64 change_counters[CHANGE_COUNTERS];
+	pg_atomic_uint32 writes[CHANGE_COUNTERS];	/* since the last merge */
+	pg_atomic_uint32 merge_due[CHANGE_COUNTERS];	/* at this many */
 	int			nslots;
 	BackendSlot slots[FLEXIBLE_ARRAY_MEMBER];
 } EngineShared;
@@ -75,7 +80,11 @@ startup_shmem(void)
 	if (!found)
 	{
 		for (int i = 0; i < CHANGE_COUNTERS; i++)
+		{
 			pg_atomic_init_u64(&shared->change_counters[i], 0);
+			pg_atomic_init_u32(&shared->writes[i], 0);
+			pg_atomic_init_u32(&shared->merge_due[i], MERGE_MIN_WRITES);
+		}
 		shared->nslots = slot_count();
 		for (int i = 0; i < shared->nslots; i++)
 		{
@@ -250,10 +259,40 @@ reserved_list(uint64 storage, int *count)
 	return list;
 }
 
+/* Storages may share a counter: then they are looked at a little too often. */
+static int
+counter_of(uint64 storage)
+{
+	return (int) ((storage ^ (storage >> 32)) % CHANGE_COUNTERS);
+}
+
 static pg_atomic_uint64 *
 change_counter(uint64 storage)
 {
-	return &shared->change_counters[(storage ^ (storage >> 32)) % CHANGE_COUNTERS];
+	return &shared->change_counters[counter_of(storage)];
+}
+
+/* Counts writes to a storage's metadata; true if a merge is due. */
+bool
+merge_note_writes(uint64 storage, uint32 writes)
+{
+	int			i = counter_of(storage);
+
+	return pg_atomic_add_fetch_u32(&shared->writes[i], writes) >=
+		pg_atomic_read_u32(&shared->merge_due[i]);
+}
+
+/*
+ * A merge was done that left `remaining` directory rows and deltas. The next one is due when half as
+ * many have been added, so the work of merges stays proportional to that of writes.
+ */
+void
+merge_done(uint64 storage, uint32 remaining)
+{
+	int			i = counter_of(storage);
+
+	pg_atomic_write_u32(&shared->writes[i], 0);
+	pg_atomic_write_u32(&shared->merge_due[i], Max(MERGE_MIN_WRITES, remaining / 2));
 }
 
 uint64

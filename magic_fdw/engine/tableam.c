@@ -6,6 +6,7 @@
 
 #include "access/heapam.h"
 #include "access/table.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -78,7 +79,7 @@ magic_index_fetch_tuple(IndexFetchTableData *scan, ItemPointer tid, Snapshot sna
 		}
 		fetch->reader = row_reader_create(scan->rel, slot->tts_tupleDescriptor, fetch->cxt);
 	}
-	return row_reader_fetch(fetch->reader, tid_to_row(tid), snapshot, slot);
+	return row_reader_fetch(fetch->reader, tid_to_row(tid), snapshot, slot, all_dead);
 }
 
 /* ---------------------------------------------------------------- single rows */
@@ -102,16 +103,47 @@ magic_tuple_satisfies_snapshot(Relation rel, TupleTableSlot *slot, Snapshot snap
 	return row_visible(rel, tid_to_row(&slot->tts_tid), snapshot);
 }
 
+/* Entries that one bottom-up pass looks at. */
+#define BOTTOM_UP_PROBES 64
+
 /*
- * No index entry is ever reported dead, so nothing is asked for by simple deletion; bottom-up deletion
- * may find nothing.
+ * Simple deletion: entries marked dead by scans stay marked, the others are not looked at. Bottom-up
+ * deletion: entries of rows that are dead for everybody are marked, until enough space is found. Returns
+ * the newest xid whose removal a standby must know of.
  */
 static TransactionId
 magic_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
 {
+	TransactionId horizon = directory_horizon();
+	int			freed = 0;
+	int			probes = 0;
+	bool		any = !delstate->bottomup;
+
 	if (delstate->bottomup)
+		for (int i = 0; i < delstate->ndeltids && probes < BOTTOM_UP_PROBES &&
+			 freed < delstate->bottomupfreespace; i++)
+		{
+			TM_IndexDelete *entry = &delstate->deltids[i];
+			TM_IndexStatus *status = &delstate->status[entry->id];
+
+			if (!status->promising && !status->knowndeletable)
+				continue;
+			probes++;
+			if (!status->knowndeletable && row_settled_dead(rel, tid_to_row(&entry->tid)))
+				status->knowndeletable = true;
+			if (status->knowndeletable)
+			{
+				freed += status->freespace;
+				any = true;
+			}
+		}
+	if (!any)
+	{
 		delstate->ndeltids = 0;
-	return InvalidTransactionId;
+		return InvalidTransactionId;
+	}
+	TransactionIdRetreat(horizon);
+	return horizon;
 }
 
 static void

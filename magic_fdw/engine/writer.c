@@ -17,6 +17,7 @@
 #include "engine/engine_int.h"
 
 #include "access/parallel.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
@@ -61,6 +62,7 @@ typedef struct RelWrite
 	TupleDesc	spare_desc;
 	HTAB	   *deletes;
 	bool		changed;
+	uint32		writes;			/* directory rows and deltas written and not counted yet */
 } RelWrite;
 
 static HTAB *rel_writes;		/* by storage id; NULL: nothing written */
@@ -486,6 +488,7 @@ flush_segment(RelWrite *write, Relation rel, int i)
 		drop_tail(write, rel);
 	write_pack(rel, write->storage, segment->writer, segment->first, segment->end, segment->cid);
 	write->changed = true;
+	write->writes++;
 	reserved_remove(write->storage, segment->first);
 	keep_writer(write, rel, segment);
 	remove_segment(write, i);
@@ -517,6 +520,7 @@ flush_joined(RelWrite *write, Relation rel, int from, int to)
 	}
 	write_pack(rel, write->storage, head->writer, head->first, end, write->segments[to - 1]->cid);
 	write->changed = true;
+	write->writes++;
 	for (int i = to - 1; i >= from; i--)
 	{
 		reserved_remove(write->storage, write->segments[i]->first);
@@ -539,7 +543,7 @@ compare_deletes(const void *a, const void *b)
 
 /* Writes the deltas of [deletes, deletes + n): one command, ascending rows. */
 static void
-write_deltas(uint64 storage, const BufferedDelete *deletes, int n, CommandId cid)
+write_deltas(RelWrite *write, const BufferedDelete *deletes, int n, CommandId cid)
 {
 	DeltaEntry *entries = palloc(sizeof(DeltaEntry) * DELETE_BLOCK_ROWS);
 	uint8	   *bytes = palloc(DELTA_ROOM);
@@ -562,7 +566,8 @@ write_deltas(uint64 storage, const BufferedDelete *deletes, int n, CommandId cid
 			int			length;
 
 			done += delta_encode(entries + done, count - done, bytes, DELTA_ROOM, &length);
-			delta_insert(storage, block, bytes, length, cid);
+			delta_insert(write->storage, block, bytes, length, cid);
+			write->writes++;
 		}
 	}
 	pfree(entries);
@@ -597,7 +602,7 @@ flush_deletes(RelWrite *write, Relation rel)
 
 			while (end < n && list[end].cid == list[i].cid)
 				end++;
-			write_deltas(write->storage, list + i, end - i, list[i].cid);
+			write_deltas(write, list + i, end - i, list[i].cid);
 			i = end;
 		}
 		if (n == total)
@@ -948,14 +953,48 @@ forget_transaction(void)
 	row_readers_forget(true);
 }
 
+/*
+ * Many small writes make lookups and scans slow: every so often the writer that comes last merges them
+ * before it commits, if nobody else does.
+ */
 static void
-flush_before_end(bool top)
+merge_when_due(void)
+{
+	HASH_SEQ_STATUS seq;
+	RelWrite   *write;
+	List	   *due = NIL;
+	ListCell   *lc;
+
+	hash_seq_init(&seq, rel_writes);
+	while ((write = hash_seq_search(&seq)) != NULL)
+		if (write->writes > 0 && merge_note_writes(write->storage, write->writes))
+			due = lappend(due, write);
+	if (IsolationIsSerializable())
+		return;
+	foreach(lc, due)
+	{
+		Relation	rel;
+
+		write = lfirst(lc);
+		rel = try_relation_open(write->relid, RowExclusiveLock);
+		if (rel == NULL)
+			continue;
+		if (engine_is_magic(rel) && storage_id(rel) == write->storage)
+			(void) engine_compact(rel, false);
+		relation_close(rel, NoLock);
+	}
+}
+
+static void
+flush_before_end(bool top, bool merge)
 {
 	if (rel_writes == NULL || IsParallelWorker())
 		return;
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (!flush_everything(top) && top)
 		elog(ERROR, "rows of an open subtransaction are pending at the end of the transaction");
+	if (merge)
+		merge_when_due();
 	PopActiveSnapshot();
 }
 
@@ -965,8 +1004,10 @@ transaction_callback(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
+			flush_before_end(true, true);
+			break;
 		case XACT_EVENT_PRE_PREPARE:
-			flush_before_end(true);
+			flush_before_end(true, false);
 			break;
 		case XACT_EVENT_COMMIT:
 			/* visible since ProcArrayEndTransaction, locks still held */
@@ -991,7 +1032,7 @@ subtransaction_callback(SubXactEvent event, SubTransactionId my_subid, SubTransa
 	switch (event)
 	{
 		case SUBXACT_EVENT_PRE_COMMIT_SUB:
-			flush_before_end(false);
+			flush_before_end(false, false);
 			break;
 		case SUBXACT_EVENT_ABORT_SUB:
 			discard_subtransaction(my_subid);

@@ -14,6 +14,7 @@
 
 #define PACK_KERNELS_TABLE pack_kernels_avx2
 #define PACK_KERNELS_NAME "avx2"
+#define PACK_KERNELS_BYTES 32
 #include "engine/pack_kernels_template.h"
 
 #if defined(__clang__)

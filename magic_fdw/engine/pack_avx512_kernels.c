@@ -14,6 +14,7 @@
 
 #define PACK_KERNELS_TABLE pack_kernels_avx512
 #define PACK_KERNELS_NAME "avx512"
+#define PACK_KERNELS_BYTES 64
 #include "engine/pack_kernels_template.h"
 
 #if defined(__clang__)

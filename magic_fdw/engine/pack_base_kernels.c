@@ -6,6 +6,7 @@
 
 #define PACK_KERNELS_TABLE pack_kernels_base
 #define PACK_KERNELS_NAME "base"
+#define PACK_KERNELS_BYTES 16
 #include "engine/pack_kernels_template.h"
 
 static const PackKernels *chosen;

@@ -3,15 +3,17 @@
  *		The source of the kernels; see pack_kernels.h for what each does.
  *
  * Included by pack_base_kernels.c, pack_avx2_kernels.c and pack_avx512_kernels.c after their target
- * pragma, with PACK_KERNELS_TABLE and PACK_KERNELS_NAME defined.  The loops are plain C over GCC's
+ * pragma, with PACK_KERNELS_TABLE, PACK_KERNELS_NAME and PACK_KERNELS_BYTES (of a register) defined.  The loops are plain C over GCC's
  * vector types, which each target lowers to what it has.  Lanes narrower than 64 bits are shifted as 64-bit words and
  * masked afterwards, so one loop serves every lane width.
  */
 #include <string.h>
 
-/* Rows of a full unit and of a tail unit, loadable from any address. */
-typedef uint64_t UnitRow __attribute__((vector_size(128), aligned(1), may_alias));
-typedef uint64_t TailRow __attribute__((vector_size(16), aligned(1), may_alias));
+/* A slice of a row: what one register holds, loadable from any address. */
+typedef uint64_t Slice __attribute__((vector_size(PACK_KERNELS_BYTES), aligned(1), may_alias));
+typedef uint64_t TailSlice __attribute__((vector_size(16), aligned(1), may_alias));
+
+#define ALWAYS_INLINE inline __attribute__((always_inline))
 
 typedef uint16_t Lane16 __attribute__((aligned(1), may_alias));
 typedef uint32_t Lane32 __attribute__((aligned(1), may_alias));
@@ -36,72 +38,140 @@ lane_mask(int bits, int lane)
 	}
 }
 
-#define DEFINE_UNPACK(function, Row) \
-static inline void \
-function(const uint8_t *in, int lane, int width, uint8_t *out) \
+/*
+ * Unpacks a unit whose rows have row_bytes bytes, slice by slice.  With constant lane and width everything but
+ * loads, shifts and stores is folded away.
+ */
+#define DEFINE_UNPACK(function, Vector, unrolled) \
+static ALWAYS_INLINE void \
+function(const uint8_t *in, int row_bytes, int lane, int width, uint8_t *out) \
 { \
-	const Row  *source = (const Row *) in; \
-	Row		   *target = (Row *) out; \
 	const uint64_t mask = lane_mask(width, lane); \
-	int			shift = 0; \
 \
-	for (int r = 0; r < lane; r++) \
+	for (int slice = 0; slice < row_bytes; slice += sizeof(Vector)) \
 	{ \
-		int			left = lane - shift; \
+		const uint8_t *source = in + slice; \
+		uint8_t    *target = out + slice; \
+		Vector		row = *(const Vector *) source; \
+		int			shift = 0; \
 \
-		if (left >= width) \
+		unrolled \
+		for (int r = 0; r < lane; r++) \
 		{ \
-			*target++ = (*source >> shift) & mask; \
-			shift += width; \
-			if (shift == lane) \
+			int			left = lane - shift; \
+			Vector		codes = row >> shift; \
+\
+			if (left <= width && r < lane - 1) \
 			{ \
-				shift = 0; \
-				source++; \
+				source += row_bytes; \
+				row = *(const Vector *) source; \
+			} \
+			if (left < width) \
+			{ \
+				uint64_t	low = lane_mask(left, lane); \
+\
+				codes = (codes & low) | ((row << left) & (mask & ~low)); \
+			} \
+			else \
+				codes &= mask; \
+			shift = left <= width ? width - left : shift + width; \
+			*(Vector *) target = codes; \
+			target += row_bytes; \
+		} \
+	} \
+}
+
+#define DEFINE_PACK(function, Vector) \
+static ALWAYS_INLINE void \
+function(const uint8_t *in, int row_bytes, int lane, int width, uint8_t *out) \
+{ \
+	for (int slice = 0; slice < row_bytes; slice += sizeof(Vector)) \
+	{ \
+		const uint8_t *source = in + slice; \
+		uint8_t    *target = out + slice; \
+		Vector		filled = {0}; \
+		int			shift = 0; \
+\
+		for (int r = 0; r < lane; r++) \
+		{ \
+			Vector		codes = *(const Vector *) source; \
+			int			left = lane - shift; \
+\
+			source += row_bytes; \
+			filled |= (codes & lane_mask(left < width ? left : width, lane)) << shift; \
+			shift += width; \
+			if (shift >= lane) \
+			{ \
+				*(Vector *) target = filled; \
+				target += row_bytes; \
+				shift -= lane; \
+				filled = (Vector) {0}; \
+				if (shift > 0) \
+					filled = (codes >> left) & lane_mask(shift, lane); \
 			} \
 		} \
-		else \
-		{ \
-			uint64_t	low = lane_mask(left, lane); \
-\
-			*target++ = ((source[0] >> shift) & low) | ((source[1] << left) & (mask & ~low)); \
-			source++; \
-			shift = width - left; \
-		} \
 	} \
 }
 
-#define DEFINE_PACK(function, Row) \
-static inline void \
-function(const uint8_t *in, int lane, int width, uint8_t *out) \
-{ \
-	const Row  *source = (const Row *) in; \
-	Row		   *target = (Row *) out; \
-	Row			filled = {0}; \
-	int			shift = 0; \
-\
-	for (int r = 0; r < lane; r++) \
-	{ \
-		Row			codes = *source++; \
-		int			left = lane - shift; \
-\
-		filled |= (codes & lane_mask(left < width ? left : width, lane)) << shift; \
-		shift += width; \
-		if (shift >= lane) \
-		{ \
-			*target++ = filled; \
-			shift -= lane; \
-			if (shift > 0) \
-				filled = (codes >> left) & lane_mask(shift, lane); \
-			else \
-				filled = (Row) {0}; \
-		} \
-	} \
-}
+/* clang-format off */
+DEFINE_UNPACK(unpack_fixed, Slice, _Pragma("GCC unroll 32"))
+DEFINE_UNPACK(unpack_any, Slice, )
+DEFINE_UNPACK(unpack_tail, TailSlice, )
+DEFINE_PACK(pack_any, Slice)
+DEFINE_PACK(pack_tail, TailSlice)
+/* clang-format on */
 
-DEFINE_UNPACK(unpack_unit, UnitRow)
-DEFINE_UNPACK(unpack_tail, TailRow)
-DEFINE_PACK(pack_unit, UnitRow)
-DEFINE_PACK(pack_tail, TailRow)
+#define UNIT_ROW 128
+#define TAIL_ROW 16
+
+#define UNPACK_CASE(width) \
+	case width: \
+		unpack_fixed(in, UNIT_ROW, (width) <= 8 ? 8 : (width) <= 16 ? 16 : 32, width, out); \
+		break
+
+/* A whole unit: code of its own for each width up to 32, which are nearly all that occur. */
+static void
+unpack_unit(const uint8_t *in, int width, uint8_t *out)
+{
+	switch (width)
+	{
+			UNPACK_CASE(1);
+			UNPACK_CASE(2);
+			UNPACK_CASE(3);
+			UNPACK_CASE(4);
+			UNPACK_CASE(5);
+			UNPACK_CASE(6);
+			UNPACK_CASE(7);
+			UNPACK_CASE(8);
+			UNPACK_CASE(9);
+			UNPACK_CASE(10);
+			UNPACK_CASE(11);
+			UNPACK_CASE(12);
+			UNPACK_CASE(13);
+			UNPACK_CASE(14);
+			UNPACK_CASE(15);
+			UNPACK_CASE(16);
+			UNPACK_CASE(17);
+			UNPACK_CASE(18);
+			UNPACK_CASE(19);
+			UNPACK_CASE(20);
+			UNPACK_CASE(21);
+			UNPACK_CASE(22);
+			UNPACK_CASE(23);
+			UNPACK_CASE(24);
+			UNPACK_CASE(25);
+			UNPACK_CASE(26);
+			UNPACK_CASE(27);
+			UNPACK_CASE(28);
+			UNPACK_CASE(29);
+			UNPACK_CASE(30);
+			UNPACK_CASE(31);
+			UNPACK_CASE(32);
+		default:
+			unpack_any(in, UNIT_ROW, 64, width, out);
+			break;
+	}
+}
 
 static void
 kernel_unpack(const uint8_t *in, int n, int width, void *out)
@@ -111,27 +181,12 @@ kernel_unpack(const uint8_t *in, int n, int width, void *out)
 
 	if (n == PACK_UNIT)
 	{
-		/* constants let the compiler drop the lane arithmetic */
-		switch (lane)
-		{
-			case 1:
-				unpack_unit(in, 8, width, target);
-				break;
-			case 2:
-				unpack_unit(in, 16, width, target);
-				break;
-			case 4:
-				unpack_unit(in, 32, width, target);
-				break;
-			default:
-				unpack_unit(in, 64, width, target);
-				break;
-		}
+		unpack_unit(in, width, target);
 		return;
 	}
 	for (int done = 0; done < n; done += PACK_TAIL_UNIT)
 	{
-		unpack_tail(in, lane * 8, width, target);
+		unpack_tail(in, TAIL_ROW, lane * 8, width, target);
 		in += PACK_TAIL_UNIT / 8 * width;
 		target += PACK_TAIL_UNIT * lane;
 	}
@@ -145,12 +200,12 @@ kernel_pack(const void *codes, int n, int width, uint8_t *out)
 
 	if (n == PACK_UNIT)
 	{
-		pack_unit(source, lane * 8, width, out);
+		pack_any(source, UNIT_ROW, lane * 8, width, out);
 		return;
 	}
 	for (int done = 0; done < n; done += PACK_TAIL_UNIT)
 	{
-		pack_tail(source, lane * 8, width, out);
+		pack_tail(source, TAIL_ROW, lane * 8, width, out);
 		source += PACK_TAIL_UNIT * lane;
 		out += PACK_TAIL_UNIT / 8 * width;
 	}

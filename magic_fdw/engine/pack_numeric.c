@@ -191,8 +191,32 @@ pack_numeric_build128(int128 value, int scale, uint8 *out)
 	build_finish(out, negative, scale, digits + first, lengthof(digits) - first, fraction);
 }
 
-void
-pack_numeric_build64(int64 value, int scale, uint8 *out)
+/*
+ * Up to 16 digits, four groups in one word: `rest` is the number in units of the lowest group, below 10^16.
+ */
+static inline void
+build_four(uint8 *out, bool negative, int scale, uint64 rest, int fraction)
+{
+	uint32		high = rest / 100000000;
+	uint32		low = rest % 100000000;
+	uint64		groups = (uint64) (high / 10000) | (uint64) (high % 10000) << 16 |
+		(uint64) (low / 10000) << 32 | (uint64) (low % 10000) << 48;
+	int			first = groups == 0 ? 0 : __builtin_ctzll(groups) / 16;
+	int			ndigits = groups == 0 ? 0 : 4 - first - __builtin_clzll(groups) / 16;
+	int			weight = groups == 0 ? 0 : 3 - first - fraction;
+	uint16		header = HEADER_SHORT | (negative ? SHORT_NEGATIVE : 0) |
+		(scale << SHORT_SCALE_SHIFT) | (weight & (SHORT_WEIGHT_SIGN | SHORT_WEIGHT_MASK));
+
+	/* all four digits are written; the length says how many count */
+	groups >>= 16 * first;
+	SET_VARSIZE(out, VARHDRSZ + 2 + 2 * ndigits);
+	memcpy(out + VARHDRSZ, &header, 2);
+	memcpy(out + VARHDRSZ + 2, &groups, 8);
+}
+
+/* The general case of 64 bits. */
+static pg_noinline void
+build_long(int64 value, int scale, uint8 *out)
 {
 	bool		negative = value < 0;
 	uint64		rest = negative ? -(uint64) value : (uint64) value;
@@ -216,4 +240,29 @@ pack_numeric_build64(int64 value, int scale, uint8 *out)
 	for (; rest != 0; rest /= 10000)
 		digits[--first] = rest % 10000;
 	build_finish(out, negative, scale, digits + first, lengthof(digits) - first, fraction);
+}
+
+void
+pack_numeric_build64(int64 value, int scale, uint8 *out)
+{
+	pack_numeric_build_many(&value, 1, scale, out);
+}
+
+void
+pack_numeric_build_many(const int64 *values, int n, int scale, uint8 *out)
+{
+	int			fraction = (scale + 3) / 4;
+	uint64		factor = scale % 4 == 0 ? 1 : power_of_ten[4 - scale % 4];
+
+	for (int i = 0; i < n; i++, out += PACK_NUMERIC_STRIDE64)
+	{
+		int64		value = values[i];
+		bool		negative = value < 0;
+		uint64		rest = negative ? -(uint64) value : (uint64) value;
+
+		if (likely(rest < UINT64CONST(1000000000000)))
+			build_four(out, negative, scale, rest * factor, fraction);
+		else
+			build_long(value, scale, out);
+	}
 }

@@ -34,6 +34,10 @@ extern PackNumericForm pack_numeric_parse(const uint8 *payload, Size length, int
 
 /* Writes the numeric value / 10^scale with a 4-byte varlena header to `out`, aligned to 4 bytes. */
 extern void pack_numeric_build64(int64 value, int scale, uint8 *out);
+
+/* The same for n values, PACK_NUMERIC_STRIDE64 apart. */
+extern void pack_numeric_build_many(const int64 *values, int n, int scale, uint8 *out);
+
 extern void pack_numeric_build128(int128 value, int scale, uint8 *out);
 
 #endif							/* MAGIC_PACK_NUMERIC_H */

@@ -75,12 +75,21 @@ keep_error(const ErrorData *edata)
 		strlcpy(error->detail, edata->detail, sizeof(error->detail));
 	if (edata->hint)
 		strlcpy(error->hint, edata->hint, sizeof(error->hint));
+	/* an error that should not happen: where in the code */
+	if (edata->sqlerrcode == ERRCODE_INTERNAL_ERROR && edata->filename)
+		snprintf(error->detail, sizeof(error->detail), "%s%sRaised by %s, %s:%d.",
+				 edata->detail ? edata->detail : "", edata->detail ? " " : "",
+				 edata->funcname ? edata->funcname : "?", edata->filename, edata->lineno);
 	if (!worker.peeked)
 		return;
 	describe_record(where, sizeof(where), &worker.record);
 	if (!strstr(error->message, where))
-		snprintf(error->detail, sizeof(error->detail), "%s%sThis happened at %s.",
-				 edata->detail ? edata->detail : "", edata->detail ? " " : "", where);
+	{
+		size_t used = strlen(error->detail);
+
+		snprintf(error->detail + used, sizeof(error->detail) - used, "%sThis happened at %s.",
+				 used ? " " : "", where);
+	}
 	if (!error->hint[0])
 		snprintf(error->hint, sizeof(error->hint),
 				 "Everything before it is applied. Remove the cause, then use magic.resume; "

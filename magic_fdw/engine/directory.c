@@ -98,6 +98,9 @@ magic_table_oid(const char *name)
 static bool
 meta_open(MetaTable which, LOCKMODE lock, Relation *table, Relation *index)
 {
+	Oid			table_oid;
+	Oid			index_oid;
+
 	if (!invalidation_registered)
 	{
 		CacheRegisterRelcacheCallback(forget_oids, (Datum) 0);
@@ -108,10 +111,13 @@ meta_open(MetaTable which, LOCKMODE lock, Relation *table, Relation *index)
 		meta_index_oids[which] = magic_table_oid(meta_index_names[which]);
 		meta_oids[which] = magic_table_oid(meta_names[which]);
 	}
-	if (!OidIsValid(meta_oids[which]) || !OidIsValid(meta_index_oids[which]))
+	/* opening the table may take in an invalidation that empties the arrays */
+	table_oid = meta_oids[which];
+	index_oid = meta_index_oids[which];
+	if (!OidIsValid(table_oid) || !OidIsValid(index_oid))
 		return false;
-	*table = table_open(meta_oids[which], lock);
-	*index = index_open(meta_index_oids[which], lock);
+	*table = table_open(table_oid, lock);
+	*index = index_open(index_oid, lock);
 	return true;
 }
 

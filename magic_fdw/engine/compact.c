@@ -527,6 +527,8 @@ compact_table(Relation rel, bool full, bool vacuuming)
 	if (!compaction_lock(rel, vacuuming))
 		return 0;
 	directory_lock_for_write();
+	/* directory rows that the current command wrote cannot be deleted by it */
+	CommandCounterIncrement();
 	cxt = AllocSetContextCreate(CurrentMemoryContext, "magic compaction", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(cxt);
 	merge.storage = storage_id(rel);

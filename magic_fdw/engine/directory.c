@@ -289,7 +289,7 @@ read_pack_entry(Relation table, HeapTuple tuple, PackEntry *entry)
 					 errdetail("Storage " INT64_FORMAT ", first row " INT64_FORMAT ".", form->storage,
 							   form->first_row)));
 		bytes = (struct varlena *) DatumGetPointer(data);
-		if (VARATT_IS_EXTENDED(bytes) && !VARATT_IS_SHORT(bytes))
+		if (VARATT_IS_EXTERNAL(bytes) || VARATT_IS_COMPRESSED(bytes))
 			elog(ERROR, "magic.pack has a toasted row");
 		if (VARSIZE_ANY_EXHDR(bytes) != entry->length)
 			ereport(ERROR,
@@ -496,7 +496,7 @@ delta_scan(uint64 storage, int64 block, Snapshot snapshot, DeltaCallback callbac
 		DeltaRow	row;
 
 		CHECK_FOR_INTERRUPTS();
-		if (isnull || (VARATT_IS_EXTENDED(bytes) && !VARATT_IS_SHORT(bytes)))
+		if (isnull || VARATT_IS_EXTERNAL(bytes) || VARATT_IS_COMPRESSED(bytes))
 			elog(ERROR, "magic.delete_delta has a malformed row");
 		row.block = form->block;
 		row.entries = (const uint8 *) VARDATA_ANY(bytes);
@@ -610,8 +610,11 @@ forget_in(MetaTable which, uint64 storage, Snapshot snapshot)
 void
 directory_forget_storage(uint64 storage)
 {
-	Snapshot	snapshot = latest_snapshot_register();
+	Snapshot	snapshot;
 
+	/* rows that the current command wrote cannot be deleted by it */
+	CommandCounterIncrement();
+	snapshot = latest_snapshot_register();
 	for (int i = 0; i < META_TABLES; i++)
 		forget_in(i, storage, snapshot);
 	UnregisterSnapshot(snapshot);

@@ -571,6 +571,9 @@ fetch_dirty(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTableSlot 
 		return false;
 	if (locate_in_overlay(reader, row, &place))
 	{
+		/* the deletion may be flushed although the row is not: it is of an inner subtransaction */
+		if (deleted_latest(reader->storage, row, &info))
+			return false;
 		fill_slot(reader, row, &place, slot);
 		return true;
 	}

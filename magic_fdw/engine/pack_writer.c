@@ -188,7 +188,7 @@ copy_value(PackWriter *writer, WriterColumn *column, Datum value)
 			size = payload + 1;
 			break;
 		default:
-			if (VARATT_IS_EXTENDED(source) && !VARATT_IS_SHORT(source))
+			if (VARATT_IS_EXTERNAL(source) || VARATT_IS_COMPRESSED(source))
 				flat = (Pointer) detoast_attr((struct varlena *) source);
 			size = VARSIZE_ANY(flat);
 			payload = VARSIZE_ANY_EXHDR(flat);

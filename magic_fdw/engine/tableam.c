@@ -70,13 +70,13 @@ magic_index_fetch_tuple(IndexFetchTableData *scan, ItemPointer tid, Snapshot sna
 	*call_again = false;
 	if (all_dead)
 		*all_dead = false;
+	/* a unique check: one row, under the index page's lock */
+	if (!IsMVCCSnapshot(snapshot))
+		return row_reader_fetch(row_reader_shared(scan->rel), tid_to_row(tid), snapshot, slot, all_dead);
 	if (fetch->reader == NULL)
 	{
-		if (IsMVCCSnapshot(snapshot))
-		{
-			storage_check_snapshot(scan->rel, snapshot);
-			PredicateLockRelation(scan->rel, snapshot);
-		}
+		storage_check_snapshot(scan->rel, snapshot);
+		PredicateLockRelation(scan->rel, snapshot);
 		fetch->reader = row_reader_create(scan->rel, slot->tts_tupleDescriptor, fetch->cxt);
 	}
 	return row_reader_fetch(fetch->reader, tid_to_row(tid), snapshot, slot, all_dead);

@@ -1,6 +1,7 @@
 -- The parts of magic.partitions divide a table: each row is in exactly one, also a row that is written later; magic.plan and spark_snapshot agree with them.
 \set SHOW_CONTEXT never
 CREATE SCHEMA bank;
+SET default_table_access_method = heap;
 CREATE TABLE bank.account (id int, balance int, filler text);
 INSERT INTO bank.account SELECT i, 10, repeat('x', 100) FROM generate_series(1, 5000) i;
 CREATE TABLE bank."Old ""one" (k int, v text) PARTITION BY LIST (k);
@@ -47,6 +48,22 @@ SELECT * FROM magic.partitions('bank.seen', 2);
 SELECT * FROM magic.partitions('bank.account', 0);
 SELECT * FROM magic.partitions(NULL, 2);
 SELECT * FROM magic.partitions(4711, 2);
+
+-- a magic table is divided on borders of its packs; what is deleted, moved and merged meanwhile stays in exactly one part
+CREATE TABLE bank.magic (id int PRIMARY KEY, balance int) USING magic;
+INSERT INTO bank.magic SELECT i, 10 FROM generate_series(1, 300000) i;
+INSERT INTO bank.magic SELECT i, 10 FROM generate_series(300001, 310000) i;
+SELECT cardinality(parts('bank.magic', 4)) > 1 AS divided, parts('bank.magic', 3) AS before \gset
+SELECT :'divided';
+SELECT n_parts > 1 AS divided, rows = 310000 AND found = 310000 AND once = 310000 AS all_of_them FROM covered('bank.magic', parts('bank.magic', 4));
+DELETE FROM bank.magic WHERE id % 3 = 0;
+UPDATE bank.magic SET balance = 11 WHERE id % 5 = 0;
+INSERT INTO bank.magic SELECT i, 10 FROM generate_series(400001, 401000) i;
+SELECT rows = found AND found = once AS all_of_them FROM covered('bank.magic', :'before');
+SELECT magic.compact('bank.magic');
+SELECT rows = found AND found = once AS all_of_them FROM covered('bank.magic', :'before');
+SELECT n_parts > 1 AS divided, rows = found AND found = once AS all_of_them FROM covered('bank.magic', parts('bank.magic', 4));
+SELECT line ~ 'Tid Range Scan' AS by_range FROM plan_of('SELECT * FROM bank.magic WHERE ' || (parts('bank.magic', 2))[1]) line LIMIT 1;
 
 \set VERBOSITY terse
 DROP SCHEMA bank CASCADE;

@@ -21,7 +21,7 @@ INSERT INTO far.t VALUES (4);
 SET ROLE connector_reader;
 SELECT id FROM far.t ORDER BY id;
 SELECT secret FROM far.t;
-SELECT count(*) FROM far.t WHERE secret = 'one';
+SELECT id FROM far.t WHERE secret = 'one';
 SELECT id FROM far.t ORDER BY secret;
 UPDATE far.t SET owner = 'x' WHERE id = 3 RETURNING id, owner;
 UPDATE far.t SET secret = 'x' WHERE id = 3;

@@ -5,6 +5,10 @@ CREATE FUNCTION magic.export_snapshot() RETURNS text
 	LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'magic_export_snapshot';
 COMMENT ON FUNCTION magic.export_snapshot() IS 'pg_export_snapshot(), refused outside of a transaction block';
 
+CREATE FUNCTION magic.partition_borders(rel regclass, n int) RETURNS tid[]
+	LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'magic_partition_borders';
+COMMENT ON FUNCTION magic.partition_borders(regclass, int) IS 'where the second and later parts of one table begin, on borders of packs in a magic table';
+
 CREATE FUNCTION magic.check_partitions(rel regclass, n int) RETURNS void
 	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -33,23 +37,26 @@ COMMENT ON FUNCTION magic.check_partitions(regclass, int) IS 'raises unless the 
 CREATE FUNCTION magic.partitions(rel regclass, n int) RETURNS TABLE (partition int, predicate text)
 	LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	blocks bigint;
+	leaf regclass;
+	borders tid[];
 	parts int;
 BEGIN
 	PERFORM magic.check_partitions(rel, n);
-	-- rows of all children may have the same ctid: a range takes its part of each of them
-	SELECT max(pg_relation_size(c.oid)) / current_setting('block_size')::bigint INTO blocks
-	FROM (SELECT relid AS oid FROM pg_partition_tree(rel) UNION SELECT rel) c;
-	parts := greatest(least(n, blocks), 1);
+	-- rows of all leaves may have the same ctid: a range takes its part of each; the largest leaf decides
+	SELECT c.oid INTO leaf
+	FROM pg_class c
+	WHERE c.oid IN (SELECT relid FROM pg_partition_tree(rel) WHERE isleaf UNION SELECT rel) AND relkind <> 'p'
+	ORDER BY reltuples DESC, pg_relation_size(c.oid) DESC LIMIT 1;
+	borders := coalesce(magic.partition_borders(leaf, n), '{}');
+	parts := cardinality(borders) + 1;
 	RETURN QUERY
 		SELECT i, CASE
 			WHEN parts = 1 THEN 'true'
-			WHEN i = 0 THEN format('ctid < ''(%s,0)''::tid', to_block)
-			WHEN i = parts - 1 THEN format('ctid >= ''(%s,0)''::tid', from_block)
-			ELSE format('ctid >= ''(%s,0)''::tid AND ctid < ''(%s,0)''::tid', from_block, to_block)
+			WHEN i = 0 THEN format('ctid < %L::tid', borders[1])
+			WHEN i = parts - 1 THEN format('ctid >= %L::tid', borders[i])
+			ELSE format('ctid >= %L::tid AND ctid < %L::tid', borders[i], borders[i + 1])
 		END
-		FROM (SELECT i, i * blocks / parts AS from_block, (i + 1) * blocks / parts AS to_block
-			  FROM generate_series(0, parts - 1) i) ranges;
+		FROM generate_series(0, parts - 1) i;
 END
 $$;
 COMMENT ON FUNCTION magic.partitions(regclass, int) IS 'at most n predicates that divide a table''s rows, also those that are written later: the first and the last range are open';

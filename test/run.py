@@ -266,15 +266,15 @@ class Runner:
             if match:
                 result.add('%s/%s' % (suite, match[2]), match[1] == 'ok', int(match[3]) / 1000)
 
-    # Tests named engine_* and all isolation specs choose no access method: they run on magic and, to
+    # Tests named engine_* or connector_* and all isolation specs choose no access method: they run on magic and, to
     # prove that the expected output is PostgreSQL's own, on heap; those of what only magic has do not.
 
     def jobs_regress(self):
         tests = [os.path.splitext(os.path.basename(f))[0] for f in self.names('sql/*.sql')]
         self.expect('', tests)
-        engine = [t for t in tests if t.startswith('engine_')]
+        engine = [t for t in tests if t.startswith(('engine_', 'connector_'))]
         both = [t for t in engine if not t.startswith('engine_magic_')]
-        other = [t for t in tests if not t.startswith('engine_')]
+        other = [t for t in tests if t not in engine]
         for suite, names, access_method in (('regress', other, None), ('engine', engine, 'magic'),
                                             ('engine-heap', both, 'heap')):
             if names:

@@ -3,8 +3,8 @@
  *		The life of an apply: transactions, cuts, position, dispatch of events. See apply.h.
  *
  * Memory.  `context` lives as long as the apply; `tables_context` holds what the registry said;
- * `window_context` holds images and is reset whenever all windows were written. Work of one event
- * or one commit runs in the transaction's memory.
+ * `window_context` holds images and is reset whenever all windows were written; `work_context` is
+ * reset after each call.
  *
  * Errors.  Whatever raises, the transaction is rolled back and the registry's copy in memory is
  * forgotten with it, since DDL changes both; the next event reads it again.
@@ -186,6 +186,7 @@ apply_open(const ApplyConfig *config)
 	apply->window_context =
 		AllocSetContextCreate(context, "apply windows", ALLOCSET_DEFAULT_MINSIZE,
 							  ALLOCSET_DEFAULT_INITSIZE, 4 * ALLOCSET_DEFAULT_MAXSIZE);
+	apply->work_context = AllocSetContextCreate(context, "apply work", ALLOCSET_DEFAULT_SIZES);
 	apply->position_context =
 		AllocSetContextCreate(context, "apply position", ALLOCSET_SMALL_SIZES);
 	apply->ddl_arena = arena_create(DDL_ARENA_LIMIT);
@@ -420,6 +421,7 @@ guarded(Apply *apply, Work work, const Event *event)
 	volatile ApplyStatus status = APPLY_OK;
 
 	error_context_stack = &callback;
+	MemoryContextSwitchTo(apply->work_context);
 	PG_TRY();
 	{
 		work(apply, event);
@@ -443,6 +445,7 @@ guarded(Apply *apply, Work work, const Event *event)
 	PG_END_TRY();
 	error_context_stack = callback.previous;
 	MemoryContextSwitchTo(caller);
+	MemoryContextReset(apply->work_context);
 	return status;
 }
 

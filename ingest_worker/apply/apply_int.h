@@ -170,6 +170,7 @@ struct Apply
 	MemoryContext context;
 	MemoryContext config_context;
 	MemoryContext tables_context; /* parent of every ApplyTable */
+	MemoryContext work_context;   /* of one call */
 	MemoryContext window_context; /* images; reset when all windows were written */
 	ApplyConfig config;
 	List *filter; /* of FilterRule * */

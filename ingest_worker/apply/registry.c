@@ -264,7 +264,9 @@ registry_forget(Apply *apply)
 	apply->tables = NULL;
 	apply->last_table = NULL;
 	apply->last_serial = 0;
+	list_free(apply->touched);
 	apply->touched = NIL;
+	list_free(apply->windows);
 	apply->windows = NIL;
 	MemoryContextReset(apply->tables_context);
 }
@@ -354,7 +356,7 @@ load_columns(Apply *apply, ApplyTable *table, char **key_columns, int nkeys)
  * Read one table from the registry; NULL if it is not there.
  */
 static ApplyTable *
-load_table(Apply *apply, const char *database_key, const char *table_key)
+load_table(Apply *apply, const char *database_key, const char *table_key, Oid *taken_oid)
 {
 	static SPIPlanPtr plan = NULL;
 	Statement stmt = {0};
@@ -366,7 +368,7 @@ load_table(Apply *apply, const char *database_key, const char *table_key)
 	arg_text(&stmt, table_key);
 	run(&stmt, &plan,
 		"SELECT tidb_database, tidb_table, relation::pg_catalog.oid, adopted, state, state_detail,"
-		" key_columns, unique_keys, warnings::pg_catalog.text FROM magic.feed_table"
+		" key_columns, unique_keys, warnings::pg_catalog.text, relation_oid FROM magic.feed_table"
 		" WHERE feed_id OPERATOR(pg_catalog.=) $1 AND database_key OPERATOR(pg_catalog.=) $2"
 		" AND table_key OPERATOR(pg_catalog.=) $3");
 	if (SPI_processed > 0)
@@ -387,6 +389,9 @@ load_table(Apply *apply, const char *database_key, const char *table_key)
 		table->relid = DatumGetObjectId(field(tuple, 3, &isnull));
 		if (isnull)
 			table->relid = InvalidOid;
+		*taken_oid = DatumGetObjectId(field(tuple, 10, &isnull));
+		if (isnull)
+			*taken_oid = InvalidOid;
 		table->adopted = field_bool(tuple, 4);
 		for (int i = 0; i < lengthof(state_names); i++)
 			if (strcmp(state, state_names[i]) == 0)
@@ -427,11 +432,15 @@ registry_find(Apply *apply, const char *database, size_t database_len, const cha
 		table = entry->table;
 	else
 	{
-		table = load_table(apply, database_key, table_key);
+		Oid taken_oid;
+
+		table = load_table(apply, database_key, table_key, &taken_oid);
 		if (table != NULL)
 		{
 			remember(apply, table);
 			registry_resolve(apply, table);
+			if (OidIsValid(table->relid) && taken_oid != table->relid)
+				registry_store(apply, table); /* restored from a dump: taken anew */
 		}
 	}
 	pfree(key);
@@ -678,11 +687,12 @@ registry_store(Apply *apply, ApplyTable *table)
 	arg_texts(&stmt, texts, n);
 	run(&stmt, &plan,
 		"INSERT INTO magic.feed_table (feed_id, database_key, table_key, tidb_database,"
-		" tidb_table, relation, adopted, state, state_detail, key_columns, unique_keys)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+		" tidb_table, relation, relation_oid, adopted, state, state_detail, key_columns,"
+		" unique_keys) VALUES ($1, $2, $3, $4, $5, $6, $6, $7, $8, $9, $10, $11)"
 		" ON CONFLICT (feed_id, database_key, table_key) DO UPDATE SET"
 		" tidb_database = excluded.tidb_database, tidb_table = excluded.tidb_table,"
-		" relation = excluded.relation, adopted = excluded.adopted, state = excluded.state,"
+		" relation = excluded.relation, relation_oid = excluded.relation_oid,"
+		" adopted = excluded.adopted, state = excluded.state,"
 		" state_detail = excluded.state_detail, key_columns = excluded.key_columns,"
 		" unique_keys = excluded.unique_keys");
 	store_columns(apply, table);
@@ -830,6 +840,49 @@ choose_target(Apply *apply, ApplyTable *table, char **schema, char **name)
 	return NULL;
 }
 
+static int
+count_keys(const ApplyTable *table)
+{
+	int n = 0;
+
+	for (int i = 0; i < table->ncolumns; i++)
+		n += table->columns[i].key;
+	return n;
+}
+
+/*
+ * The place of a key column in the primary key: that of TiDB's key, so that the index has its order.
+ */
+static int
+key_place(const ApplyTable *table, const ApplyColumn *column)
+{
+	int n = count_keys(table);
+	ListCell *lc;
+
+	foreach (lc, table->unique_keys)
+	{
+		ApplyKey *key = lfirst(lc);
+		int place = -1;
+		int members = 0;
+
+		for (int k = 1; k < key->n; k++)
+			for (int i = 0; i < table->ncolumns; i++)
+				if (table->columns[i].key &&
+					pg_strcasecmp(table->columns[i].name, key->names[k]) == 0)
+				{
+					members++;
+					if (&table->columns[i] == column)
+						place = k - 1;
+				}
+		if (members == n && key->n == n + 1 && place >= 0)
+			return place;
+	}
+	n = 0;
+	for (const ApplyColumn *c = table->columns; c != column; c++)
+		n += c->key;
+	return n;
+}
+
 static void
 set_error(ApplyTable *table, TableState state, const char *detail)
 {
@@ -859,6 +912,7 @@ registry_create_relation(Apply *apply, ApplyTable *table)
 	def.schema = schema;
 	def.name = name;
 	def.columns = palloc0(Max(table->ncolumns, 1) * sizeof(MagicColumnDef));
+	def.nkeys = count_keys(table);
 	def.keys = palloc0(Max(table->ncolumns, 1) * sizeof(int));
 	for (int i = 0; i < table->ncolumns; i++)
 	{
@@ -876,7 +930,7 @@ registry_create_relation(Apply *apply, ApplyTable *table)
 				return;
 			}
 		if (column->key)
-			def.keys[def.nkeys++] = def.ncolumns;
+			def.keys[key_place(table, column)] = def.ncolumns;
 		d = &def.columns[def.ncolumns++];
 		d->name = column->pgname;
 		convert_map_type(column, &d->type, &d->typmod);

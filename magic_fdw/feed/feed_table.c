@@ -119,10 +119,11 @@ magic_adopt_table(PG_FUNCTION_ARGS)
 	values[4] = CStringGetTextDatum(table);
 	values[5] = ObjectIdGetDatum(relid);
 	feed_spi_execute("INSERT INTO magic.feed_table (feed_id, database_key, table_key,"
-					 " tidb_database, tidb_table, relation, adopted)"
-					 " VALUES ($1, $2, $3, $4, $5, $6, true)"
+					 " tidb_database, tidb_table, relation, relation_oid, adopted)"
+					 " VALUES ($1, $2, $3, $4, $5, $6, $6, true)"
 					 " ON CONFLICT (feed_id, database_key, table_key) DO UPDATE SET"
-					 " relation = excluded.relation, adopted = true, state = 'unverified',"
+					 " relation = excluded.relation, relation_oid = excluded.relation_oid,"
+					 " adopted = true, state = 'unverified',"
 					 " state_detail = 'adopted after changes had been left out'"
 					 " WHERE feed_table.state IN ('error', 'detached', 'resync needed')",
 					 6, types, values, NULL, false);

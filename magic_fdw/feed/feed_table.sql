@@ -9,6 +9,7 @@ CREATE TABLE magic.feed_table (
 	tidb_database text NOT NULL,		-- TiDB's spelling
 	tidb_table text NOT NULL,
 	relation regclass,					-- NULL = none
+	relation_oid oid,					-- its OID when the feed took it; differs after a restore
 	adopted bool NOT NULL DEFAULT false,	-- was there before the feed; never dropped by it
 	state text NOT NULL DEFAULT 'ok' CHECK (state IN ('ok', 'key unknown', 'pending DDL',
 		'resync needed', 'unverified', 'unsupported', 'detached', 'error')),

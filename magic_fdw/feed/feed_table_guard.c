@@ -8,7 +8,9 @@
  *
  * Which relations belong to feeds is in magic.feed_table. A relation that is not there is remembered
  * until its relcache entry is invalidated (adoption does that); one that is there is looked up
- * every time, so that dropping a feed or altering its option takes effect at once.
+ * every time, so that dropping a feed or altering its option takes effect at once. A restore from a
+ * dump fills tables whose registry rows may be there already: those rows bear the OID of old, and the
+ * guard is off until the feed's worker takes the table again.
  */
 #include "feed/feed_internal.h"
 
@@ -123,6 +125,7 @@ refuse_if_feed_table(Oid relid)
 	Datum feed_id;
 	Datum policy;
 	Datum name;
+	Datum taken;
 
 	if (strangers != NULL && hash_search(strangers, &relid, HASH_FIND, NULL) != NULL)
 		return;
@@ -132,6 +135,10 @@ refuse_if_feed_table(Oid relid)
 		remember_stranger(relid);
 		return;
 	}
+	if (!lookup("feed_table", "feed_table_relation", "relation", ObjectIdGetDatum(relid), F_OIDEQ,
+				"relation_oid", &taken) ||
+		DatumGetObjectId(taken) != relid)
+		return;
 	if (!lookup("feed", "feed_pkey", "id", feed_id, F_INT4EQ, "on_local_write", &policy) ||
 		strcmp(TextDatumGetCString(policy), "allow") == 0)
 		return;

@@ -371,6 +371,8 @@ literal_default(const ApplyColumn *column, const DdlDefault *def)
 		case EVENT_TYPE_FLOAT:
 		case EVENT_TYPE_DOUBLE:
 			return (EventValue){.kind = EVENT_VALUE_DOUBLE, .u.f64 = strtod(text, NULL)};
+		case EVENT_TYPE_DECIMAL:
+			return text_value(text);
 		case EVENT_TYPE_DATE:
 		case EVENT_TYPE_DATETIME:
 		case EVENT_TYPE_TIMESTAMP:

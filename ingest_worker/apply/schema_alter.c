@@ -234,7 +234,7 @@ is_number(Oid type)
  * cast. *exact = false where MySQL's result may differ.
  */
 static const char *
-conversion(Oid from, Oid to, bool *exact)
+conversion(Oid from, int32 from_typmod, Oid to, bool *exact)
 {
 	*exact = true;
 	if (from == to || (is_number(from) && is_number(to)))
@@ -248,6 +248,15 @@ conversion(Oid from, Oid to, bool *exact)
 	{
 		*exact = from == DATEOID;
 		return NULL;
+	}
+	if ((from == TIMESTAMPOID || from == TIMESTAMPTZOID) && to == TEXTOID)
+	{
+		/* All digits of the fraction; a TIMESTAMP in UTC, whatever TiDB's session had. */
+		int fsp = from_typmod >= 0 ? from_typmod : 6;
+
+		*exact = from == TIMESTAMPOID;
+		return psprintf("pg_catalog.left(pg_catalog.to_char(%%s, 'YYYY-MM-DD HH24:MI:SS.US'), %d)",
+						fsp == 0 ? 19 : 20 + fsp);
 	}
 	if (from == TEXTOID && is_number(to))
 	{
@@ -336,7 +345,7 @@ add_column(AlterWork *work, const DdlColumn *from)
 			step = add_step(work, MAGIC_ALTER_TYPE, column->pgname);
 			step->column.type = type;
 			step->column.typmod = typmod;
-			step->using_template = conversion(now->type, type, &exact);
+			step->using_template = conversion(now->type, now->typmod, type, &exact);
 		}
 		return;
 	}
@@ -479,7 +488,7 @@ modify_column(AlterWork *work, DdlString name, const DdlColumn *to)
 
 		step->column.type = type;
 		step->column.typmod = typmod;
-		step->using_template = conversion(old_type, type, &exact);
+		step->using_template = conversion(old_type, old_typmod, type, &exact);
 		if (!exact)
 			convert_warn(table, WARNING_CONVERTED);
 	}

@@ -168,6 +168,27 @@ convert_date(Apply *apply, ApplyTable *table, const ApplyColumn *column, const c
 }
 
 /*
+ * A local time that occurs twice, when clocks go back, is the first of the two for TiDB; what
+ * DetermineTimeZoneOffset() takes may be the second.
+ */
+static Timestamp
+first_occurrence(Timestamp t, pg_tz *zone)
+{
+	pg_time_t at = timestamptz_to_time_t(t);
+	pg_time_t probe = at - SECS_PER_DAY;
+	pg_time_t boundary;
+	long before;
+	long after;
+	int dst_before;
+	int dst_after;
+
+	if (pg_next_dst_boundary(&probe, &before, &dst_before, &boundary, &after, &dst_after, zone) == 1 &&
+		boundary <= at && before > after && at < boundary + (before - after))
+		t -= (before - after) * USECS_PER_SEC;
+	return t;
+}
+
+/*
  * DATETIME, and TIMESTAMP, by the column's family.
  */
 Datum
@@ -194,6 +215,7 @@ convert_timestamp(Apply *apply, ApplyTable *table, const ApplyColumn *column, co
 		tm.tm_min = seconds / SECS_PER_MINUTE % MINS_PER_HOUR;
 		tm.tm_sec = seconds % SECS_PER_MINUTE;
 		t += (int64) DetermineTimeZoneOffset(&tm, apply->zone) * USECS_PER_SEC;
+		t = first_occurrence(t, apply->zone);
 	}
 	return TimestampGetDatum(t);
 }

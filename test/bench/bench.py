@@ -45,7 +45,7 @@ GROUP BY l_returnflag, l_linestatus ORDER BY l_returnflag, l_linestatus''',
 Q6_COLUMNS = ['l_quantity', 'l_extendedprice', 'l_discount', 'l_shipdate']
 
 DUCKDB_ARM = '''
-import duckdb, json, sys, time
+import duckdb, json, os, sys, time
 path, table, queries, threads = json.loads(sys.argv[1])
 db = duckdb.connect(path + '/lineitem.duckdb')
 start = time.time()
@@ -67,7 +67,6 @@ for n in threads:
             best = took if best is None else min(best, took)
         result['queries']['%s/%d' % (name, n)] = best
         result[name] = [[str(v) for v in row] for row in rows]
-import os
 result['size'] = os.path.getsize(path + '/lineitem.duckdb')
 print(json.dumps(result))
 '''
@@ -178,8 +177,9 @@ class Bench:
 
         threads = sorted({1, os.cpu_count() or 1})
         argument = json.dumps([self.out, LINEITEM.replace('numeric', 'decimal'), QUERIES, threads])
-        duck = json.loads(subprocess.run([os.path.join(venv, 'python'), '-c', DUCKDB_ARM, argument], check=True,
-                                         text=True, stdout=subprocess.PIPE).stdout)
+        out = subprocess.run([os.path.join(venv, 'python'), '-c', DUCKDB_ARM, argument], check=True, text=True,
+                             stdout=subprocess.PIPE).stdout
+        duck = json.loads(out.strip().rsplit('\n', 1)[-1])     # what precedes is a progress bar
         self.compare_results(rows, results, duck)
 
         self.ratio('COPY, rows/s, magic : heap', rows['magic'] / copy['magic'], rows['heap'] / copy['heap'],

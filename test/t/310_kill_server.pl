@@ -22,8 +22,7 @@ for my $fixture ('bank', 'keys')
 		my $ts    = step_to($run);
 		my $delay = int(rand(500_000));
 		usleep($delay);
-		$node->kill9;
-		start_again($node);
+		kill_and_start($node);
 		check_step($run, $ts, "server killed $n after $delay us: $fixture equal at $ts");
 	}
 	$node->safe_psql('postgres', "SELECT magic.resume('f')");

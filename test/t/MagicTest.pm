@@ -28,7 +28,7 @@ our @EXPORT = qw(
   magic_node test_build source_dir fixture_dir last_ts timeline message_count
   mock_broker kafka_broker kafka_source file_source file_feed_dir
   produce produce_lines start_produce create_feed
-  poll_sql feed_column feed_state wait_applied wait_state wait_stopped_at worker_pid kill_worker wait_up start_again
+  poll_sql feed_column feed_state wait_applied wait_state wait_stopped_at worker_pid kill_worker wait_up kill_and_start
   arm_point point_hit compare_fixture verify_tables long_run
 );
 
@@ -158,6 +158,7 @@ sub kafka_source
 {
 	my ($broker, $topic, %params) = @_;
 	$params{protocol} //= 'tidb-binlog';
+	$params{time_zone} //= 'UTC';
 	return 'kafka://' . $broker->bootstrap . "/$topic?"
 	  . join('&', map { "$_=$params{$_}" } sort keys %params);
 }
@@ -166,6 +167,7 @@ sub file_source
 {
 	my ($dir, %params) = @_;
 	$params{protocol} //= 'tidb-binlog';
+	$params{time_zone} //= 'UTC';
 	return "file://$dir?" . join('&', map { "$_=$params{$_}" } sort keys %params);
 }
 
@@ -265,17 +267,25 @@ sub poll_sql
 
 sub wait_up { my ($node) = @_; poll_sql($node, 'SELECT 1'); return; }
 
-# Start a server that was killed with -9; its last processes may still be going.
-sub start_again
+# Kill a server with -9 and start it again; its last processes may still be going.
+sub kill_and_start
 {
 	my ($node) = @_;
+	my $pid = $node->{_pid};
+	my $log = $node->logfile;
 
+	$node->kill9;
+	_wait_gone($pid);
 	for (1 .. 100)
 	{
-		return if $node->start(fail_ok => 1);
+		if ($node->run_log([ 'pg_ctl', '-w', '-D', $node->data_dir, '-l', $log, 'start' ]))
+		{
+			$node->_update_pid(1);
+			return;
+		}
 		usleep(200_000);
 	}
-	die 'the server does not start again: ' . slurp_file($node->logfile);
+	die 'the server does not start again: ' . slurp_file($log);
 }
 
 sub feed_column

@@ -706,6 +706,13 @@ commit(Apply *apply, const Event *unused)
 	apply_flush(apply);
 	store_counters(apply);
 	apply_phase(apply, APPLY_PHASE_BEFORE_POSITION);
+#ifdef MAGIC_BREAK_POSITION
+	/* A build that must fail the kill tests: the position in a transaction of its own. */
+	apply->engine->commit(apply->conn, NULL, 0);
+	CommitTransactionCommand();
+	StartTransactionCommand();
+	apply->engine->begin(apply->conn, apply->config.feed_id);
+#endif
 	apply->position.applied_ts = apply->next_ts;
 	apply->engine->commit(apply->conn, &apply->position, apply->position_set ? 1 : 0);
 	apply_phase(apply, APPLY_PHASE_BEFORE_COMMIT);

@@ -399,7 +399,8 @@ sub point_hit
 # ---- comparison ----
 
 # Every row of every table against the fixture, value for value, at its end or at a commit TS of its
-# timeline; one assertion, or none if quiet. Prints what differs; true if all was equal.
+# timeline; one assertion, or none if quiet. Prints what differs; true if all was equal. tables: only
+# these, as DATABASE.TABLE.
 sub compare_fixture
 {
 	my ($node, $fixture, %options) = @_;
@@ -409,6 +410,7 @@ sub compare_fixture
 		'--connect', $node->connstr('postgres'));
 
 	push @command, '--at', $options{at} if $options{at};
+	push @command, map { ('--table', $_) } @{ $options{tables} // [] };
 	my $output = '';
 	my $ok = IPC::Run::run(\@command, '>&', \$output);
 	return $ok if $options{quiet};

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Spark reads a table over JDBC in two partitions while its rows move: with one exported snapshot for all partitions every
-# total is right; the control reads without it and must see a torn state, else this test proves nothing.
+# Spark reads a table over JDBC in two partitions while a feed moves its rows: with one exported snapshot for all
+# partitions every total is right; the control reads without it and must see a torn state, else this test proves nothing.
 . "$(dirname "$0")/server.bash"
 
 spark_version=4.0.1
@@ -32,42 +32,41 @@ fetch()
 	exec 8>&-
 }
 
-# Accounts whose balances always sum up to 10 million, and a session that moves money between far ends of the table.
-start_writer()
+# A feed whose stream moves money between the accounts of bank.accounts: their sum is the same after every message.
+start_feed()
 {
-	psql -X -q -v ON_ERROR_STOP=1 <<'SQL'
-CREATE SCHEMA bank;
-CREATE TABLE bank.accounts (id int PRIMARY KEY, balance numeric(15,2) NOT NULL, owner text NOT NULL) WITH (fillfactor = 30);
-INSERT INTO bank.accounts SELECT i, 1000, repeat(md5(i::text), 10) FROM generate_series(1, 10000) i;
-ANALYZE bank.accounts;
-CREATE PROCEDURE bank.move() LANGUAGE plpgsql AS $$
-DECLARE
-	a int;
-	b int;
-BEGIN
-	LOOP
-		a := 1 + floor(random() * 5000);
-		b := 5001 + floor(random() * 5000);
-		UPDATE bank.accounts SET balance = balance + CASE WHEN id = a THEN 100 ELSE -100 END WHERE id IN (a, b);
-		COMMIT;
-	END LOOP;
-END
-$$;
-SQL
-	psql -X -q -c 'CALL bank.move()' >"$MAGIC_TMP/writer.log" 2>&1 &
+	local fixture=$MAGIC_TMP/bank broker
+	"$MAGIC_SRC/test/tools/fixture.sh" unpack "$MAGIC_SRC/test/fixtures/bank" "$fixture"
+	mkfifo "$MAGIC_TMP/broker.in"
+	"$MAGIC_TOOLS/mock_broker" bank:1 <"$MAGIC_TMP/broker.in" >"$MAGIC_TMP/broker.out" 2>"$MAGIC_TMP/broker.log" &
 	on_exit "kill $!"
-	writer=$!
+	exec 7>"$MAGIC_TMP/broker.in"
+	until [ -s "$MAGIC_TMP/broker.out" ]; do kill -0 $! || fail "no broker"; sleep 0.1; done
+	broker=$(head -1 "$MAGIC_TMP/broker.out")
+	"$MAGIC_TOOLS/produce" --brokers "$broker" --topic bank --rate $rate "$fixture/messages.tsv" >"$MAGIC_TMP/produce.log" 2>&1 &
+	producer=$!
+	on_exit "kill $producer"
+	sql "SELECT magic.create_feed('shop', 'kafka://$broker/bank?protocol=tidb-binlog&time_zone=UTC', apply_interval => '50 milliseconds')" >/dev/null
+	wait_for_sql 60 "SELECT to_regclass('bank.accounts') IS NOT NULL"
+	wait_for_sql 60 "SELECT count(*) > 0 FROM bank.accounts"
+	accounts=$(wc -l <"$fixture/expected/bank.accounts.tsv")
+	total=$(cut -f3 "$fixture/expected/bank.accounts.tsv" | awk '{ s += $1 * 10000 } END { printf "%d.%04d", s / 10000, s % 10000 }')
 }
 
-[ -n "${MAGIC_LONG:-}" ] && reads=100 || reads=10
+if [ -n "${MAGIC_LONG:-}" ]; then reads=100 rate=6; else reads=10 rate=25; fi		# messages a second, of 3,004
 fetch
 start_server magic_fdw
-start_writer
-SPARK_LOCAL_IP=127.0.0.1 PYSPARK_PYTHON=$python timeout 300 "$python" "$(dirname "$0")/spark_read.py" \
-	--driver "$driver" --url "jdbc:postgresql://127.0.0.1:$PGPORT/$PGDATABASE" --table bank.accounts --column balance --key id --middle 5000 \
-	--rows 10000 --total 10000000.00 --reads "$reads" 2>"$MAGIC_TMP/spark.log" || {
+start_feed
+SPARK_LOCAL_IP=127.0.0.1 PYSPARK_PYTHON=$python timeout 480 "$python" "$(dirname "$0")/spark_read.py" \
+	--driver "$driver" --url "jdbc:postgresql://127.0.0.1:$PGPORT/$PGDATABASE" --table bank.accounts \
+	--column balance --key id --rows "$accounts" --total "$total" --reads $reads \
+	2>"$MAGIC_TMP/spark.log" || {
 	tail -30 "$MAGIC_TMP/spark.log"
+	sql "TABLE magic.feeds"
 	fail "Spark's reads"
 }
-kill -0 "$writer" || { cat "$MAGIC_TMP/writer.log"; fail "the writer had ended"; }
-echo "ok: Spark $spark_version read right totals while rows moved"
+kill -0 $producer || { cat "$MAGIC_TMP/produce.log"; fail "the stream had ended before the reads"; }
+[ "$(sql "SELECT amname FROM pg_class c JOIN pg_am a ON a.oid = relam WHERE c.oid = 'bank.accounts'::regclass")" = magic ] ||
+	fail "bank.accounts is not a magic table"
+sql "SELECT format('feed: %s, %s rows applied, %s applies', state, rows_applied, applies) FROM magic.feeds"
+echo "ok: Spark $spark_version read right totals while the feed moved rows"

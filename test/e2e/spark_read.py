@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession, functions
 
 def arguments():
     parser = argparse.ArgumentParser()
-    for name in ('driver', 'url', 'table', 'column', 'key', 'middle'):
+    for name in ('driver', 'url', 'table', 'column', 'key'):
         parser.add_argument('--' + name, required=True)
     parser.add_argument('--rows', type=int, required=True)
     parser.add_argument('--total', type=Decimal, required=True)
@@ -65,6 +65,10 @@ class Reader:
                         functions.sum(self.options.column).alias('total')).collect()[0]
         return frame.rdd.getNumPartitions(), row['n'], row['total']
 
+    def by_key(self):
+        """Two parts by key: how the control reads, and a table that is one pack just now."""
+        return ['%s %% 2 = %d' % (self.options.key, rest) for rest in (0, 1)]
+
     def with_snapshot(self):
         """One read with one snapshot; the holder's transaction is open while Spark reads. Says if rows moved before."""
         holder = self.connect()
@@ -74,15 +78,14 @@ class Reader:
             transaction = int(self.query(holder, 'SELECT pg_snapshot_xmax(pg_current_snapshot())')[0][0])
             moved = transaction > self.transaction
             self.transaction = transaction
-            return (moved,) + self.read([p[0] for p in parts], parts[0][1] + '; ' + PAUSE)
+            predicates = [p[0] for p in parts] if len(parts) == 2 else self.by_key()
+            return (moved,) + self.read(predicates, parts[0][1] + '; ' + PAUSE)
         finally:
             holder.rollback()
             holder.close()
 
     def without_snapshot(self):
-        """Divided by key, so that each transfer is between the partitions."""
-        return self.read(['%s <= %s' % (self.options.key, self.options.middle),
-                          '%s > %s' % (self.options.key, self.options.middle)], PAUSE)
+        return self.read(self.by_key(), PAUSE)
 
 
 def main():

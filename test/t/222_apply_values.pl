@@ -99,6 +99,14 @@ $f = stream('id int primary key, s timestamp, d datetime',
 is(sql("set timezone = 'UTC'; select s, d from $f.t"), '2024-07-01 16:00:00+00|2024-07-01 12:00:00',
 	'TIMESTAMP is read in the source\'s time zone, DATETIME is not');
 
+$f = stream('a timestamp(3) primary key, b timestamp, c timestamp, d timestamp',
+	[ [ a => timestamp => '2023-11-05 01:30:00.500' ], [ b => timestamp => '2023-11-05 02:00:00' ],
+		[ c => timestamp => '2023-03-12 01:59:59' ], [ d => timestamp => '2023-03-12 03:00:00' ] ],
+	{}, { time_zone => 'America/New_York' });
+is(sql("set timezone = 'UTC'; select a, b, c, d from $f.t"),
+	'2023-11-05 05:30:00.5+00|2023-11-05 07:00:00+00|2023-03-12 06:59:59+00|2023-03-12 07:00:00+00',
+	'the hour that is repeated is the first one; around both changes of the clock');
+
 $f = stream('id int primary key, t time(2), t2 time(2)',
 	[ [ id => int => 1 ], [ t => time => '-838:59:59.00' ], [ t2 => time => '00:00:00.50' ] ]);
 is(sql("select t, t2 from $f.t"), '-838:59:59|00:00:00.5', 'TIME is an interval');

@@ -8,7 +8,7 @@
  * be, and any other such date is an error: a replacement would merge keys.
  *
  * TIMESTAMP text is local time in the source's zone. In the hour that a zone repeats in autumn two
- * instants have one text; the later one, in standard time, is taken.
+ * instants have one text; the first, in daylight saving time, is taken, as TiDB does.
  */
 #include "postgres.h"
 

@@ -129,13 +129,20 @@ static void
 pin_settings(void)
 {
 	static const char *const settings[][2] = {
-		{"search_path", "pg_catalog"},	   {"datestyle", "ISO, YMD"},
-		{"intervalstyle", "postgres"},	   {"timezone", "UTC"},
-		{"client_encoding", "UTF8"},	   {"default_transaction_isolation", "read committed"},
-		{"default_transaction_read_only", "off"}, {"statement_timeout", "0"},
-		{"lock_timeout", "0"},			   {"idle_in_transaction_session_timeout", "0"},
-		{"row_security", "off"},		   {"default_tablespace", ""},
-		{"bytea_output", "hex"},		   {"extra_float_digits", "3"},
+		{"search_path", "pg_catalog"},
+		{"datestyle", "ISO, YMD"},
+		{"intervalstyle", "postgres"},
+		{"timezone", "UTC"},
+		{"client_encoding", "UTF8"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"statement_timeout", "0"},
+		{"lock_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"row_security", "off"},
+		{"default_tablespace", ""},
+		{"bytea_output", "hex"},
+		{"extra_float_digits", "3"},
 		{"check_function_bodies", "off"},
 	};
 
@@ -181,8 +188,7 @@ apply_open(const ApplyConfig *config)
 						errmsg("a feed needs a database with encoding UTF8, not %s",
 							   GetDatabaseEncodingName())));
 	apply->context = context;
-	apply->tables_context =
-		AllocSetContextCreate(context, "apply tables", ALLOCSET_DEFAULT_SIZES);
+	apply->tables_context = AllocSetContextCreate(context, "apply tables", ALLOCSET_DEFAULT_SIZES);
 	apply->window_context =
 		AllocSetContextCreate(context, "apply windows", ALLOCSET_DEFAULT_MINSIZE,
 							  ALLOCSET_DEFAULT_INITSIZE, 4 * ALLOCSET_DEFAULT_MAXSIZE);
@@ -246,8 +252,8 @@ apply_position(Apply *apply, const char *topic, int32 partition, ApplyPosition *
 	Assert(!apply->in_transaction);
 	memset(result, 0, sizeof(*result));
 	StartTransactionCommand();
-	found = apply->engine->position(apply->conn, apply->config.feed_id, topic, partition,
-									&position);
+	found =
+		apply->engine->position(apply->conn, apply->config.feed_id, topic, partition, &position);
 	MemoryContextSwitchTo(caller);
 	if (found)
 	{
@@ -415,9 +421,8 @@ static ApplyStatus
 guarded(Apply *apply, Work work, const Event *event)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	ErrorContextCallback callback = {.previous = error_context_stack,
-									 .callback = error_context,
-									 .arg = apply};
+	ErrorContextCallback callback = {
+		.previous = error_context_stack, .callback = error_context, .arg = apply};
 	volatile ApplyStatus status = APPLY_OK;
 
 	error_context_stack = &callback;
@@ -570,6 +575,42 @@ add_unknown_column(Apply *apply, ApplyTable *table, const EventColumn *source)
 }
 
 /*
+ * Rows that lack columns which are NOT NULL here run ahead of the DDL that drops these.
+ */
+static void
+relax_missing_columns(Apply *apply, ApplyTable *table)
+{
+	MagicAlter *steps = palloc0((table->ncolumns + 1) * sizeof(MagicAlter));
+	bool *present = palloc0((table->ncolumns + 1) * sizeof(bool));
+	int n = 0;
+
+	for (int i = 0; i < table->nmapped; i++)
+		if (table->map[i] >= 0)
+			present[table->map[i]] = true;
+	for (int c = 0; c < table->ncolumns; c++)
+	{
+		ApplyColumn *column = &table->columns[c];
+
+		if (present[c] || column->vector < 0 || column->key || !column->not_null)
+			continue;
+		column->not_null = false;
+		if (convert_can_be_zero_date(column))
+			continue; /* has no NOT NULL */
+		steps[n].kind = MAGIC_DROP_NOT_NULL;
+		steps[n++].name = column->pgname;
+	}
+	table->lacks_required = false;
+	if (n == 0 || table->adopted)
+		return;
+	apply_flush(apply);
+	apply_close_handles(apply);
+	apply->engine->alter_table(apply->conn, table->relid, steps, n);
+	registry_store(apply, table);
+	registry_resolve(apply, table);
+	apply_open_handle(apply, table);
+}
+
+/*
  * Match the description of rows with the table's columns, by name.
  */
 static void
@@ -592,16 +633,19 @@ map_columns(Apply *apply, ApplyTable *table, const EventTable *from)
 	}
 	if (table->missing != NULL)
 		pfree(table->missing);
-	table->missing =
-		MemoryContextAlloc(table->context, (table->ncolumns + 1) * sizeof(int));
+	table->missing = MemoryContextAlloc(table->context, (table->ncolumns + 1) * sizeof(int));
 	table->nmissing = 0;
 	seen = palloc0(table->ncolumns + 1);
 	for (int i = 0; i < table->nmapped; i++)
 		if (table->map[i] >= 0)
 			seen[table->map[i]] = true;
+	table->lacks_required = false;
 	for (int c = 0; c < table->ncolumns; c++)
 		if (!seen[c] && table->columns[c].vector >= 0)
+		{
 			table->missing[table->nmissing++] = table->columns[c].vector;
+			table->lacks_required |= table->columns[c].not_null;
+		}
 	pfree(seen);
 	table->mapped_serial = from->serial;
 }
@@ -655,6 +699,11 @@ take_row(Apply *apply, const Event *event)
 {
 	ApplyTable *table = table_for_rows(apply, event);
 
+	if (table != NULL && table->lacks_required && event->row_kind != EVENT_DELETE)
+	{
+		relax_missing_columns(apply, table);
+		table = table_for_rows(apply, event);
+	}
 	if (table == NULL)
 		return;
 	apply->current_table = table;
@@ -666,8 +715,8 @@ take_row(Apply *apply, const Event *event)
 	if (++apply->rows_since_check >= MEMORY_CHECK_ROWS || window_full(table))
 	{
 		apply->rows_since_check = 0;
-		if (window_full(table) || MemoryContextMemAllocated(apply->window_context, true) >
-									  apply->config.memory_limit / 2)
+		if (window_full(table) ||
+			MemoryContextMemAllocated(apply->window_context, true) > apply->config.memory_limit / 2)
 			apply_flush(apply);
 	}
 }

@@ -144,6 +144,7 @@ typedef struct ApplyTable
 	int *map;
 	int nmissing; /* vectors that the description lacks */
 	int *missing;
+	bool lacks_required; /* one of them is NOT NULL */
 
 	int writes; /* applies since the last merge of packs */
 

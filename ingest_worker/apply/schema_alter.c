@@ -13,6 +13,8 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
@@ -80,16 +82,7 @@ add_key(ApplyTable *table, const DdlKey *key, const char *name)
 		added->names[added->n++] = pnstrdup(key->parts[i].column.data, key->parts[i].column.len);
 	}
 	if (key->kind == DDL_KEY_PRIMARY)
-	{
-		for (int i = 1; i < added->n; i++)
-		{
-			ApplyColumn *column = schema_find_column(table, added->names[i], strlen(added->names[i]));
-
-			if (column != NULL)
-				column->not_null = true;
-		}
 		table->unique_keys = lcons(added, table->unique_keys);
-	}
 	else
 		table->unique_keys = lappend(table->unique_keys, added);
 	MemoryContextSwitchTo(old);
@@ -133,6 +126,21 @@ schema_drop_key(ApplyTable *table, const char *name, size_t len)
 	}
 }
 
+/* Columns of a primary key are NOT NULL, also when MODIFY does not write it again. */
+static void
+imply_not_null(ApplyTable *table, const ApplyKey *key)
+{
+	if (pg_strcasecmp(key->names[0], "PRIMARY") != 0)
+		return;
+	for (int i = 1; i < key->n; i++)
+	{
+		ApplyColumn *column = schema_find_column(table, key->names[i], strlen(key->names[i]));
+
+		if (column != NULL)
+			column->not_null = true;
+	}
+}
+
 static bool
 identifies(ApplyTable *table, const ApplyKey *key)
 {
@@ -164,6 +172,7 @@ schema_choose_key(ApplyTable *table)
 	{
 		ApplyKey *key = lfirst(lc);
 
+		imply_not_null(table, key);
 		if (!identifies(table, key))
 			continue;
 		for (int i = 1; i < key->n; i++)
@@ -187,8 +196,8 @@ key_columns(ApplyTable *table)
 		if (!identifies(table, key))
 			continue;
 		for (int i = 1; i < key->n; i++)
-			columns = lappend(columns,
-							  schema_find_column(table, key->names[i], strlen(key->names[i])));
+			columns =
+				lappend(columns, schema_find_column(table, key->names[i], strlen(key->names[i])));
 		break;
 	}
 	return columns;
@@ -321,6 +330,59 @@ check_name_free(ApplyTable *table, const ApplyColumn *column)
 
 /* ---------------------------------------------------------------- columns */
 
+/*
+ * A text as an expression that has no character with a meaning, to SQL or to a template.
+ */
+static char *
+harmless_literal(const char *text, Oid type)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfoString(&buf, "pg_catalog.convert_from('\\x");
+	for (; *text; text++)
+		appendStringInfo(&buf, "%02x", (unsigned char) *text);
+	appendStringInfo(&buf, "'::pg_catalog.bytea, 'UTF8')::%s",
+					 format_type_extended(type, -1, FORMAT_TYPE_FORCE_QUALIFY));
+	return buf.data;
+}
+
+/*
+ * The DDL of a column that is there already, since rows ran ahead of it: it gets its type, and rows
+ * that were written without it the default.
+ */
+static void
+define_early_column(AlterWork *work, ApplyColumn *column, const DdlColumn *from)
+{
+	ApplyTable *table = work->table;
+	MagicColumnDef *now = column_before(work, column);
+	const char *template = NULL;
+	char *existing;
+	bool exact;
+	Oid type;
+	int32 typmod;
+	MagicAlter *step;
+
+	schema_column_define(work->apply, table, column, from);
+	if (now == NULL || column->pgname == NULL)
+		return;
+	convert_map_type(column, &type, &typmod);
+	convert_choose(column, type, typmod);
+	existing =
+		convert_default(work->apply, table, column, &from->default_value, work->event->commit_ts);
+	if (now->type == type && now->typmod == typmod && existing == NULL)
+		return;
+	template = conversion(now->type, now->typmod, type, &exact);
+	if (existing != NULL)
+		template = psprintf("COALESCE((%s)::%s, %s)", template ? template : "%s",
+							format_type_extended(type, -1, FORMAT_TYPE_FORCE_QUALIFY),
+							harmless_literal(existing, type));
+	step = add_step(work, MAGIC_ALTER_TYPE, column->pgname);
+	step->column.type = type;
+	step->column.typmod = typmod;
+	step->using_template = template;
+}
+
 static void
 add_column(AlterWork *work, const DdlColumn *from)
 {
@@ -331,22 +393,7 @@ add_column(AlterWork *work, const DdlColumn *from)
 
 	if (column != NULL && column->pgname != NULL)
 	{
-		/* Rows ran ahead of their DDL, or the statement was seen before. */
-		Oid type;
-		int32 typmod;
-		MagicColumnDef *now = column_before(work, column);
-
-		schema_column_define(apply, table, column, from);
-		convert_map_type(column, &type, &typmod);
-		if (now != NULL && column->pgname != NULL && (now->type != type || now->typmod != typmod))
-		{
-			bool exact;
-
-			step = add_step(work, MAGIC_ALTER_TYPE, column->pgname);
-			step->column.type = type;
-			step->column.typmod = typmod;
-			step->using_template = conversion(now->type, now->typmod, type, &exact);
-		}
+		define_early_column(work, column, from);
 		return;
 	}
 	if (column == NULL)
@@ -680,8 +727,7 @@ schema_alter_table(Apply *apply, ApplyTable *table, const Event *event, const Dd
 	{
 		table->state = TABLE_RESYNC_NEEDED;
 		table->state_detail = MemoryContextStrdup(
-			table->context,
-			psprintf("%s changed rows that the stream does not send", rows_change));
+			table->context, psprintf("%s changed rows that the stream does not send", rows_change));
 	}
 	registry_store(apply, table);
 	registry_resolve(apply, table);

@@ -151,6 +151,26 @@ $log->rows('k', [ [ b => 'int' ], [ key => 'int' ] ], update => [ [ [ i => 8 ], 
 apply();
 is(key_of('k') . ' ' . sql('SELECT * FROM shop.k'), '{key} 8|4', 'and its column renamed');
 
+$log->ddl('CREATE TABLE `wider` (`id` INT PRIMARY KEY,`v` INT)', table => 'wider');
+$log->rows('wider', [ @id, [ v => 'int' ] ], insert => [ [ i => 1 ], [ i => 2 ] ]);
+$log->ddl('ALTER TABLE `wider` MODIFY COLUMN `id` BIGINT, CHANGE COLUMN `v` `w` BIGINT', table => 'wider');
+$log->rows('wider', [ [ id => 'bigint' ], [ w => 'bigint' ] ], update => [ [ [ i => 1 ], [ i => 2 ] ], [ [ i => 1 ], [ i => 3 ] ] ]);
+apply();
+is(key_of('wider') . ' ' . sql('SELECT * FROM shop.wider'), '{id} 1|3', 'a key column of another type is the key still');
+
+# ---- rows that are ahead of their DDL, as Drainer sends them after a restart ----
+
+$log->ddl('CREATE TABLE `ahead` (`id` INT PRIMARY KEY,`old` INT NOT NULL)', table => 'ahead');
+$log->rows('ahead', [ @id, [ old => 'int' ] ], insert => [ [ i => 1 ], [ i => 1 ] ]);
+$log->rows('ahead', [ @id, [ old => 'int' ], [ new => 'varchar' ] ], insert => [ [ i => 2 ], [ i => 2 ], [ s => '5' ] ]);
+$log->ddl("ALTER TABLE `ahead` ADD COLUMN `new` VARCHAR(20) NOT NULL DEFAULT '%s'''", table => 'ahead');
+apply();
+is(sql('SELECT * FROM shop.ahead ORDER BY id'), "1|1|%s'\n2|2|5", 'a column that rows have before its DDL: its default for the rows before');
+$log->rows('ahead', [ @id, [ new => 'varchar' ] ], insert => [ [ i => 3 ], [ s => 'x' ] ], delete => [ [ i => 2 ], [ s => '5' ] ]);
+$log->ddl('ALTER TABLE `ahead` DROP COLUMN `old`', table => 'ahead');
+apply();
+is(sql('SELECT * FROM shop.ahead ORDER BY id'), "1|%s'\n3|x", 'a column that rows lack before its DDL drops it');
+
 # ---- names ----
 
 $log->ddl('CREATE TABLE `renamed` (`id` INT PRIMARY KEY,`a` INT)', table => 'renamed');

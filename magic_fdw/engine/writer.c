@@ -688,6 +688,31 @@ writer_flush(Relation rel)
 	flush_write(write, rel, false);
 }
 
+/* Forgets what a subtransaction has pending of a storage. */
+static void
+discard_owned(RelWrite *write, SubTransactionId subid)
+{
+	for (int i = write->nsegments - 1; i >= 0; i--)
+	{
+		if (write->segments[i]->subid != subid)
+			continue;
+		if (i == write->nsegments - 1)
+			write->reserve_end = write->next;
+		reserved_remove(write->storage, write->segments[i]->first);
+		remove_segment(write, i);
+	}
+	if (write->deletes != NULL)
+	{
+		HASH_SEQ_STATUS seq;
+		BufferedDelete *entry;
+
+		hash_seq_init(&seq, write->deletes);
+		while ((entry = hash_seq_search(&seq)) != NULL)
+			if (entry->subid == subid)
+				hash_search(write->deletes, &entry->row, HASH_REMOVE, NULL);
+	}
+}
+
 /* Flushes all tables. Returns false if rows or deletions of an outer subtransaction remain. */
 static bool
 flush_everything(bool join)
@@ -710,12 +735,16 @@ flush_everything(bool join)
 		write = lfirst(lc);
 		if (has_own(write))
 		{
-			rel = table_open(write->relid, RowExclusiveLock);
-			if (storage_id(rel) != write->storage)
-				elog(ERROR, "relation \"%s\" got another storage while rows of it were pending",
-					 RelationGetRelationName(rel));
-			flush_write(write, rel, join);
-			table_close(rel, NoLock);
+			rel = try_relation_open(write->relid, RowExclusiveLock);
+			if (rel != NULL && engine_is_magic(rel) && storage_id(rel) == write->storage)
+				flush_write(write, rel, join);
+			else
+			{
+				/* an inner subtransaction has dropped or emptied the table, and was committed */
+				discard_owned(write, GetCurrentSubTransactionId());
+			}
+			if (rel != NULL)
+				relation_close(rel, NoLock);
 		}
 		if (write->nsegments > 0 ||
 			(write->deletes != NULL && hash_get_num_entries(write->deletes) > 0))
@@ -742,23 +771,18 @@ writer_pending(uint64 storage)
 		 (write->deletes != NULL && hash_get_num_entries(write->deletes) > 0));
 }
 
-/* Forgets everything pending of a storage: its table is dropped or emptied by this transaction. */
+/*
+ * The current subtransaction drops the storage or gives its table another one: forgets what it has
+ * pending of it. What outer subtransactions have pending stays, in case this one is rolled back; if it is
+ * not, their flush finds the storage gone.
+ */
 void
 writer_discard(uint64 storage)
 {
 	RelWrite   *write = find_rel_write(storage);
 
-	if (write == NULL)
-		return;
-	while (write->nsegments > 0)
-	{
-		reserved_remove(storage, write->segments[write->nsegments - 1]->first);
-		remove_segment(write, write->nsegments - 1);
-	}
-	write->next = write->reserve_end = 0;
-	if (write->deletes != NULL)
-		hash_destroy(write->deletes);
-	write->deletes = NULL;
+	if (write != NULL)
+		discard_owned(write, GetCurrentSubTransactionId());
 }
 
 /* ---------------------------------------------------------------- deletions */
@@ -901,27 +925,7 @@ discard_subtransaction(SubTransactionId subid)
 		return;
 	hash_seq_init(&seq, rel_writes);
 	while ((write = hash_seq_search(&seq)) != NULL)
-	{
-		for (int i = write->nsegments - 1; i >= 0; i--)
-		{
-			if (write->segments[i]->subid != subid)
-				continue;
-			if (i == write->nsegments - 1)
-				write->reserve_end = write->next;
-			reserved_remove(write->storage, write->segments[i]->first);
-			remove_segment(write, i);
-		}
-		if (write->deletes != NULL)
-		{
-			HASH_SEQ_STATUS deletes;
-			BufferedDelete *entry;
-
-			hash_seq_init(&deletes, write->deletes);
-			while ((entry = hash_seq_search(&deletes)) != NULL)
-				if (entry->subid == subid)
-					hash_search(write->deletes, &entry->row, HASH_REMOVE, NULL);
-		}
-	}
+		discard_owned(write, subid);
 	flush_count++;
 	deleted_latest_forget();
 }

@@ -28,7 +28,7 @@ COMMIT;
 SELECT id, v FROM dml WHERE id = 50;
 -- join updates touch a row once
 UPDATE dml SET v = x.v FROM (VALUES (1, 7), (1, 7)) x(id, v) WHERE dml.id = x.id RETURNING dml.id, dml.v;
-DELETE FROM dml USING (VALUES (1), (1), (2)) x(id) WHERE dml.id = x.id RETURNING dml.id;
+WITH d AS (DELETE FROM dml USING (VALUES (1), (1), (2)) x(id) WHERE dml.id = x.id RETURNING dml.id) SELECT id FROM d ORDER BY id;
 -- data-modifying CTEs see the snapshot of the statement
 WITH d AS (DELETE FROM dml WHERE id = 3 RETURNING *), i AS (INSERT INTO dml (id, v) SELECT id + 600, v FROM d RETURNING *)
 SELECT (SELECT count(*) FROM dml WHERE id = 3) AS still, i.id, i.v FROM i;

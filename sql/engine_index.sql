@@ -53,7 +53,9 @@ UPDATE ix SET id = 401 WHERE id = 400;
 INSERT INTO ix VALUES (400, 3, '', 0);
 ROLLBACK;
 SELECT id, a FROM ix WHERE id IN (400, 401);
+\set VERBOSITY terse
 CREATE UNIQUE INDEX ix_a_unique ON ix (a);
+\set VERBOSITY default
 -- after merging, vacuum, reindex
 SELECT merge('ix');
 VACUUM ix;

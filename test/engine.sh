@@ -78,6 +78,8 @@ choose() {
 	done
 }
 
+# a step that waits so long is given up, not waited for five minutes
+export PGISOLATIONTIMEOUT=${PGISOLATIONTIMEOUT:-30}
 export PGOPTIONS="-c default_table_access_method=$am"
 failed=0
 # pg_regress writes only below its output folder; expected/ and sql/ are read where they are.

@@ -73,7 +73,7 @@ describe_deletion(RowNumber row, const DeleteInfo *info, CommandId cid, TM_Failu
 			return TM_Updated;
 		case DELETE_MOVED:
 			ItemPointerSetMovedPartitions(&tmfd->ctid);
-			return TM_Deleted;
+			return TM_Updated;
 		case DELETE_DELETED:
 			break;
 	}

@@ -3,10 +3,11 @@
  *		Locks on rows: PostgreSQL's heavyweight locks on (table, TID), held to the end of the transaction.
  *
  * So waiting, NOWAIT, SKIP LOCKED, deadlock detection, release with a subtransaction and PREPARE work for
- * each row. A locker takes, top down: an intent lock on the table's tag, an intent lock on the tag of the
- * row's delete block, the lock on the row. When a transaction holds many rows of a block (or of a table)
- * it tries to take the block's (table's) tag in a strong mode, which stands for all rows; it never waits
- * for that, so escalation cannot deadlock.
+ * each row. A locker takes, top down: an intent lock on the tags of the table, of the row's delete block
+ * and of its group of rows, then the lock on the row. When a transaction holds many rows of a group (a
+ * block, a table) it tries to take that tag in a strong mode, which stands for all rows; it never waits
+ * for that, so escalation cannot deadlock. A row that somebody else holds keeps its table, block and group
+ * from being taken: the group is small, so that even then the lock table does not overflow.
  *
  *		locker		intent on tags		strong on tags		on the row
  *		exclusive	RowExclusive		AccessExclusive		AccessExclusive
@@ -30,16 +31,21 @@
 #define BLOCK_TAG_OFFSET 0xfff0
 #define TABLE_TAG_OFFSET 0xfff1
 #define COMPACTION_TAG_OFFSET 0xfff2
+#define GROUP_TAG_OFFSET 0xfff3
 
-/* Row locks in a block before its tag is tried; locks in a table before its tag is tried. */
-#define ROWS_BEFORE_BLOCK 16
+/* Rows whose locks one group tag stands for. */
+#define GROUP_ROWS 256
+
+/* Row locks in a group, in a block, in a table before its tag is tried; and between two tries. */
+#define ROWS_BEFORE_GROUP 16
+#define ROWS_BEFORE_BLOCK 32
 #define LOCKS_BEFORE_TABLE 2000
 
 typedef struct LockCountKey
 {
 	Oid			relid;
-	uint32		pad;
-	uint64		block;			/* PG_UINT64_MAX: the table */
+	uint32		offset;			/* of the tag: which level */
+	uint64		number;			/* of the group or block */
 } LockCountKey;
 
 typedef struct LockCount
@@ -70,6 +76,13 @@ block_tag(Relation rel, uint64 block, LOCKTAG *tag)
 }
 
 static void
+group_tag(Relation rel, RowNumber row, LOCKTAG *tag)
+{
+	SET_LOCKTAG_TUPLE(*tag, rel->rd_lockInfo.lockRelId.dbId, rel->rd_lockInfo.lockRelId.relId,
+					  (BlockNumber) (row / GROUP_ROWS), GROUP_TAG_OFFSET);
+}
+
+static void
 table_tag(Relation rel, LOCKTAG *tag)
 {
 	SET_LOCKTAG_TUPLE(*tag, rel->rd_lockInfo.lockRelId.dbId, rel->rd_lockInfo.lockRelId.relId, 0,
@@ -89,9 +102,9 @@ strongly_held(const LOCKTAG *tag, bool exclusive)
 }
 
 static uint32
-count_lock(Relation rel, uint64 block)
+count_lock(Relation rel, uint32 offset, uint64 number)
 {
-	LockCountKey key = {.relid = RelationGetRelid(rel), .block = block};
+	LockCountKey key = {.relid = RelationGetRelid(rel), .offset = offset, .number = number};
 	LockCount  *entry;
 	bool		found;
 
@@ -120,7 +133,7 @@ row_lock(Relation rel, RowNumber row, LockTupleMode mode, LockWaitPolicy policy)
 	static LocalTransactionId last_lxid;
 	static SubTransactionId last_subid;
 	static Oid	last_relid;
-	static uint64 last_block;
+	static uint64 last_group;
 	static bool last_exclusive;
 
 	bool		exclusive = mode >= LockTupleNoKeyExclusive;
@@ -128,42 +141,45 @@ row_lock(Relation rel, RowNumber row, LockTupleMode mode, LockWaitPolicy policy)
 	LOCKMODE	intent = exclusive ? RowExclusiveLock : RowShareLock;
 	LOCKMODE	strong = exclusive ? AccessExclusiveLock : ShareLock;
 	uint64		block = row / DELETE_BLOCK_ROWS;
+	LOCKTAG		table;
+	LOCKTAG		whole_block;
+	LOCKTAG		group;
 	LOCKTAG		tag;
 
-	table_tag(rel, &tag);
-	if (strongly_held(&tag, exclusive))
+	table_tag(rel, &table);
+	block_tag(rel, block, &whole_block);
+	group_tag(rel, row, &group);
+	if (strongly_held(&table, exclusive))
 		return true;
 	if (last_lxid != MyProc->lxid || last_subid != GetCurrentSubTransactionId() ||
-		last_relid != RelationGetRelid(rel) || last_block != block || last_exclusive != exclusive)
+		last_relid != RelationGetRelid(rel) || last_group != row / GROUP_ROWS ||
+		last_exclusive != exclusive)
 	{
 		last_relid = InvalidOid;
-		if (!acquire(&tag, intent, wait))
+		if (!acquire(&table, intent, wait) || !acquire(&whole_block, intent, wait))
 			return false;
-		block_tag(rel, block, &tag);
-		if (!acquire(&tag, intent, wait))
+		if (strongly_held(&whole_block, exclusive))
+			return true;
+		if (!acquire(&group, intent, wait))
 			return false;
 		last_lxid = MyProc->lxid;
 		last_subid = GetCurrentSubTransactionId();
 		last_relid = RelationGetRelid(rel);
-		last_block = block;
+		last_group = row / GROUP_ROWS;
 		last_exclusive = exclusive;
 	}
-	block_tag(rel, block, &tag);
-	if (strongly_held(&tag, exclusive))
+	if (strongly_held(&whole_block, exclusive) || strongly_held(&group, exclusive))
 		return true;
 
-	if (count_lock(rel, PG_UINT64_MAX) % LOCKS_BEFORE_TABLE == 0)
-	{
-		table_tag(rel, &tag);
-		if (acquire(&tag, strong, false))
-			return true;
-	}
-	if (count_lock(rel, block) % ROWS_BEFORE_BLOCK == 0)
-	{
-		block_tag(rel, block, &tag);
-		if (acquire(&tag, strong, false))
-			return true;
-	}
+	if (count_lock(rel, TABLE_TAG_OFFSET, 0) % LOCKS_BEFORE_TABLE == 0 &&
+		acquire(&table, strong, false))
+		return true;
+	if (count_lock(rel, BLOCK_TAG_OFFSET, block) % ROWS_BEFORE_BLOCK == 0 &&
+		acquire(&whole_block, strong, false))
+		return true;
+	if (count_lock(rel, GROUP_TAG_OFFSET, row / GROUP_ROWS) % ROWS_BEFORE_GROUP == 0 &&
+		acquire(&group, strong, false))
+		return true;
 	row_tag(rel, row, &tag);
 	if (exclusive)
 		return acquire(&tag, AccessExclusiveLock, wait);
@@ -215,6 +231,11 @@ row_lock_holder(Relation rel, RowNumber row)
 
 	row_tag(rel, row, &tag);
 	xid = exclusive_holder(&tag);
+	if (!TransactionIdIsValid(xid))
+	{
+		group_tag(rel, row, &tag);
+		xid = exclusive_holder(&tag);
+	}
 	if (!TransactionIdIsValid(xid))
 	{
 		block_tag(rel, row / DELETE_BLOCK_ROWS, &tag);

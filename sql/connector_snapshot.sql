@@ -39,6 +39,11 @@ FETCH 1 FROM d;
 ROLLBACK TO s;
 FETCH 1 FROM d;
 ROLLBACK;
+-- a relation cannot change under an open scan, also one that waits for its parameters
+BEGIN;
+DECLARE c CURSOR FOR SELECT id FROM far.t WHERE x = (SELECT 1) ORDER BY id;
+ALTER TABLE near.t DROP COLUMN x;
+ROLLBACK;
 -- an error inside the base's query leaves the connection in order
 SELECT 1 / (id - 3) FROM far.t WHERE 1 / (id - 3) < 10 ORDER BY id;
 SELECT count(*) FROM far.t;

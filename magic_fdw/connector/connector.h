@@ -94,17 +94,19 @@ extern BaseColumn *connector_column(BaseRelation *base, AttrNumber attnum);
 /* An inner query, planned. */
 typedef struct InnerQuery
 {
+	const char *relation;		/* name of the foreign table */
 	char	   *sql;
 	PlannedStmt *stmt;
 	int			nparams;
 	Oid		   *param_types;
+	List	   *held;			/* Relations of the plan, kept open by connector_hold() */
 } InnerQuery;
 
 /* An error context that names the foreign table while the inner query is worked on. */
 typedef struct ConnectorContext
 {
 	ErrorContextCallback callback;
-	const char *relation;		/* what to name, or NULL */
+	const char *relation;		/* the foreign table */
 	const char *sql;			/* the inner query if there is one */
 } ConnectorContext;
 
@@ -126,6 +128,13 @@ typedef enum QueryPurpose
  */
 extern InnerQuery *connector_query(const char *sql, Oid foreigntableid, Oid userid,
 								   int nparams, Oid *param_types, QueryPurpose purpose);
+
+/*
+ * Keeps the plan's relations open until it is released, so that this session cannot alter them while
+ * the plan waits for its next execution. Checks the plan's privileges first.
+ */
+extern void connector_hold(InnerQuery *query);
+extern void connector_release(InnerQuery *query);
 
 /* A running SELECT: rows are made as they are asked for. */
 extern QueryDesc *connector_open(InnerQuery *query, ParamListInfo params, Snapshot snapshot);
@@ -178,7 +187,8 @@ enum ScanPrivate
 								 * empty: the output is the scan tuple itself */
 	SCAN_LOCK_ROWS,				/* Boolean: the scan feeds an UPDATE or DELETE */
 	SCAN_NOT_PUSHED,			/* List of String */
-	SCAN_USER_RTI				/* Integer: range table entry whose user counts */
+	SCAN_USER_RTI,				/* Integer: range table entry whose user counts */
+	SCAN_RELATIONS				/* String: what an upper relation computes, for EXPLAIN; "" for a scan */
 };
 
 extern void connector_foreign_scan_sizes(PlannerInfo *root, RelOptInfo *baserel,
@@ -212,8 +222,8 @@ typedef struct DeparseContext
 extern void connector_deparse_expr(Expr *expr, DeparseContext *context);
 extern void connector_deparse_relation(BaseRelation *base, Index varno, StringInfo buf);
 extern char *connector_deparse_select(PlannerInfo *root, ConnectorRel *crel, Index varno,
-									  List *conds, List *pathkeys, const char *locking,
-									  List **attrs, List **params);
+									  List *conds, List *pathkeys, double limit,
+									  const char *locking, List **attrs, List **params);
 extern char *connector_deparse_grouped(PlannerInfo *root, ConnectorRel *crel, Index varno,
 									   List **params);
 extern void connector_deparse_returning(BaseRelation *base, Index varno, Bitmapset *attrs_used,

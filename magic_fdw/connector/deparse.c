@@ -460,7 +460,8 @@ append_order(PlannerInfo *root, ConnectorRel *crel, RelOptInfo *rel, List *pathk
 
 char *
 connector_deparse_select(PlannerInfo *root, ConnectorRel *crel, Index varno, List *conds,
-						 List *pathkeys, const char *locking, List **attrs, List **params)
+						 List *pathkeys, double limit, const char *locking, List **attrs,
+						 List **params)
 {
 	StringInfoData buf;
 	DeparseContext context = {crel, &buf, NIL, 0};
@@ -476,6 +477,8 @@ connector_deparse_select(PlannerInfo *root, ConnectorRel *crel, Index varno, Lis
 	connector_deparse_conditions(conds, &context);
 	if (pathkeys != NIL)
 		append_order(root, crel, find_base_rel(root, varno), pathkeys, &context);
+	if (limit >= 0)
+		appendStringInfo(&buf, " LIMIT %.0f", limit);
 	if (locking)
 		appendStringInfoString(&buf, locking);
 	AtEOXact_GUC(false, level);

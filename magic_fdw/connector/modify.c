@@ -316,6 +316,9 @@ prepare(ConnectorModify *modify, int rows)
 
 	if (modify->query != NULL && modify->planned_rows == rows)
 		return;
+	if (modify->query != NULL)
+		connector_release(modify->query);
+	modify->query = NULL;
 	MemoryContextReset(modify->context);
 	old = MemoryContextSwitchTo(modify->context);
 	initStringInfo(&sql);
@@ -342,6 +345,7 @@ prepare(ConnectorModify *modify, int rows)
 	modify->query = connector_query(sql.data, RelationGetRelid(modify->rel), modify->userid,
 									nparams, types,
 									nkeys ? QUERY_BY_CTID : QUERY_PLAIN);
+	connector_hold(modify->query);
 	modify->params = connector_params(nparams, types);
 	modify->planned_rows = rows;
 	MemoryContextSwitchTo(old);
@@ -432,6 +436,8 @@ end_modify(EState *estate, ResultRelInfo *result)
 
 	if (modify == NULL)
 		return;
+	if (modify->query)
+		connector_release(modify->query);
 	if (modify->store_slot)
 		ExecDropSingleTupleTableSlot(modify->store_slot);
 	if (modify->store)
@@ -665,7 +671,6 @@ begin_direct(ForeignScanState *node, int eflags)
 	int			nparams = list_length(plan->fdw_exprs);
 	Oid		   *types;
 	ListCell   *lc;
-	ConnectorContext context;
 
 	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
 		return;
@@ -680,9 +685,7 @@ begin_direct(ForeignScanState *node, int eflags)
 		types[foreach_current_index(lc)] = exprType(lfirst(lc));
 	direct->query = connector_query(strVal(list_nth(plan->fdw_private, DIRECT_SQL)), rte->relid,
 									connector_user(rte), nparams, types, QUERY_PLAIN);
-	connector_context_push(&context, direct->relation, direct->query->sql);
-	(void) ExecCheckRTPerms(direct->query->stmt->rtable, true);
-	connector_context_pop(&context);
+	connector_hold(direct->query);
 	direct->param_exprs = ExecInitExprList(plan->fdw_exprs, (PlanState *) node);
 	direct->params = connector_params(nparams, types);
 	if (direct->returning != NIL)
@@ -744,6 +747,7 @@ end_direct(ForeignScanState *node)
 
 	if (direct == NULL)
 		return;
+	connector_release(direct->query);
 	if (direct->store_slot)
 		ExecDropSingleTupleTableSlot(direct->store_slot);
 	if (direct->store)

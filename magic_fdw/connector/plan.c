@@ -4,7 +4,7 @@
  *
  * Estimates are the base's own: the inner query of each path is planned, and its rows, width and
  * cost are taken, plus what fetching a row and checking the clauses that stay here costs. Paths:
- * one plain, one for the order that the query wants, and one for each set of outer relations whose
+ * one plain, one for the order and the LIMIT that the query wants, and one for each set of outer relations whose
  * columns can go in as parameters.
  *
  * The base's OID goes into the plan's dependencies, so that a cached plan is made anew when the
@@ -117,8 +117,8 @@ connector_foreign_scan_sizes(PlannerInfo *root, RelOptInfo *baserel, Oid foreign
 	local_exprs = extract_actual_clauses(crel->local_conds, false);
 	pull_varattnos((Node *) local_exprs, baserel->relid, &crel->attrs_used);
 
-	sql = connector_deparse_select(root, crel, baserel->relid, crel->remote_conds, NIL, NULL,
-								   &attrs, &params);
+	sql = connector_deparse_select(root, crel, baserel->relid, crel->remote_conds, NIL, -1,
+								   NULL, &attrs, &params);
 	connector_context_pop(&context);
 	connector_estimate(sql, crel, params, &crel->rows, &crel->width, &crel->startup_cost,
 					   &crel->total_cost);
@@ -133,7 +133,7 @@ connector_foreign_scan_sizes(PlannerInfo *root, RelOptInfo *baserel, Oid foreign
 /* Adds what stays here to the cost of an inner query, and makes a path of it. */
 static void
 add_scan_path(PlannerInfo *root, RelOptInfo *baserel, double inner_rows, double rows,
-			  Cost startup_cost, Cost total_cost, List *pathkeys, Relids outer)
+			  Cost startup_cost, Cost total_cost, List *pathkeys, double limit, Relids outer)
 {
 	ConnectorRel *crel = baserel->fdw_private;
 	QualCost	local;
@@ -144,7 +144,8 @@ add_scan_path(PlannerInfo *root, RelOptInfo *baserel, double inner_rows, double 
 		inner_rows * (HANDOVER_COST + local.per_tuple) +
 		rows * baserel->reltarget->cost.per_tuple;
 	add_path(baserel, (Path *) create_foreignscan_path(root, baserel, NULL, rows, startup_cost,
-													   total_cost, pathkeys, outer, NULL, NIL));
+													   total_cost, pathkeys, outer, NULL,
+													   list_make1(makeFloat(psprintf("%.0f", limit)))));
 }
 
 /* The query's order, if all of it can be made on the other side. */
@@ -162,11 +163,33 @@ shippable_pathkeys(PlannerInfo *root, RelOptInfo *baserel)
 	return root->query_pathkeys;
 }
 
+/*
+ * How many rows are enough for the whole query, or -1: the foreign table is all that it reads, every
+ * clause ships, and LIMIT and OFFSET are constants.
+ */
+static double
+enough_rows(PlannerInfo *root, RelOptInfo *baserel)
+{
+	ConnectorRel *crel = baserel->fdw_private;
+	Query	   *parse = root->parse;
+
+	if (root->limit_tuples < 0 || crel->local_conds != NIL ||
+		baserel->reloptkind != RELOPT_BASEREL ||
+		bms_membership(root->all_baserels) != BMS_SINGLETON || parse->rowMarks != NIL ||
+		parse->commandType != CMD_SELECT || parse->limitOption == LIMIT_OPTION_WITH_TIES ||
+		(parse->limitCount && !IsA(parse->limitCount, Const)) ||
+		(parse->limitOffset && !IsA(parse->limitOffset, Const)))
+		return -1;
+	return root->limit_tuples;
+}
+
+/* A path in the query's order, or one that ends after enough rows, or both. */
 static void
 add_ordered_path(PlannerInfo *root, RelOptInfo *baserel)
 {
 	ConnectorRel *crel = baserel->fdw_private;
 	List	   *pathkeys = shippable_pathkeys(root, baserel);
+	double		limit = pathkeys == root->query_pathkeys ? enough_rows(root, baserel) : -1;
 	List	   *attrs;
 	List	   *params;
 	char	   *sql;
@@ -175,13 +198,13 @@ add_ordered_path(PlannerInfo *root, RelOptInfo *baserel)
 	Cost		startup_cost;
 	Cost		total_cost;
 
-	if (pathkeys == NIL)
+	if (pathkeys == NIL && limit < 0)
 		return;
-	sql = connector_deparse_select(root, crel, baserel->relid, crel->remote_conds, pathkeys, NULL,
-								   &attrs, &params);
+	sql = connector_deparse_select(root, crel, baserel->relid, crel->remote_conds, pathkeys, limit,
+								   NULL, &attrs, &params);
 	connector_estimate(sql, crel, params, &rows, &width, &startup_cost, &total_cost);
-	add_scan_path(root, baserel, crel->rows, baserel->rows, startup_cost, total_cost, pathkeys,
-				  NULL);
+	add_scan_path(root, baserel, rows, limit < 0 ? baserel->rows : rows, startup_cost, total_cost,
+				  pathkeys, limit, NULL);
 }
 
 /* Does a join clause ship with the columns of other relations as parameters? */
@@ -256,10 +279,12 @@ add_parameterised_path(PlannerInfo *root, RelOptInfo *baserel, Relids outer)
 		if (join_clause_ships(lfirst_node(RestrictInfo, lc), baserel))
 			conds = lappend(conds, lfirst(lc));
 	}
-	sql = connector_deparse_select(root, crel, baserel->relid, conds, NIL, NULL, &attrs, &params);
+	sql = connector_deparse_select(root, crel, baserel->relid, conds, NIL, -1, NULL, &attrs,
+								   &params);
 	connector_estimate(sql, crel, params, &inner_rows, &width, &startup_cost, &total_cost);
 	info->ppi_rows = Min(info->ppi_rows, inner_rows);
-	add_scan_path(root, baserel, inner_rows, info->ppi_rows, startup_cost, total_cost, NIL, outer);
+	add_scan_path(root, baserel, inner_rows, info->ppi_rows, startup_cost, total_cost, NIL, -1,
+				  outer);
 }
 
 static void
@@ -269,7 +294,7 @@ get_paths(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid)
 	ListCell   *lc;
 
 	add_scan_path(root, baserel, crel->rows, baserel->rows, crel->startup_cost, crel->total_cost,
-				  NIL, baserel->lateral_relids);
+				  NIL, -1, baserel->lateral_relids);
 	if (bms_is_empty(baserel->lateral_relids))
 		add_ordered_path(root, baserel);
 	foreach (lc, parameter_sources(root, baserel))
@@ -340,10 +365,12 @@ base_scan_plan(PlannerInfo *root, RelOptInfo *baserel, ForeignPath *path, List *
 	pull_varattnos((Node *) local, baserel->relid, &crel->attrs_used);
 	locking = target ? " FOR UPDATE" : locking_clause(root, baserel);
 	sql = connector_deparse_select(root, crel, baserel->relid, remote, path->path.pathkeys,
-								   target ? NULL : locking, &attrs, &params);
+								   floatVal(linitial(path->fdw_private)), target ? NULL : locking,
+								   &attrs, &params);
 	return make_foreignscan(tlist, local, baserel->relid, params,
-							list_make5(makeString(sql), attrs, makeBoolean(target), not_pushed,
-									   makeInteger(baserel->relid)),
+							lappend(list_make5(makeString(sql), attrs, makeBoolean(target), not_pushed,
+											   makeInteger(baserel->relid)),
+									makeString("")),
 							NIL, get_actual_clauses(remote), outer_plan);
 }
 
@@ -357,8 +384,10 @@ upper_plan(PlannerInfo *root, RelOptInfo *rel, List *tlist, Plan *outer_plan)
 	char	   *sql = connector_deparse_grouped(root, crel, rti, &params);
 
 	return make_foreignscan(tlist, NIL, 0, params,
-							list_make5(makeString(sql), NIL, makeBoolean(false), NIL,
-									   makeInteger(rti)),
+							lappend(list_make5(makeString(sql), NIL, makeBoolean(false), NIL,
+											   makeInteger(rti)),
+									makeString(psprintf("Aggregate on (%s)",
+														get_rel_name(crel->base->foreigntableid)))),
 							crel->grouped_tlist, NIL, outer_plan);
 }
 

@@ -22,6 +22,7 @@
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "access/sysattr.h"
 #include "access/xact.h"
 #include "commands/trigger.h"
@@ -74,7 +75,7 @@ context_callback(void *arg)
 void
 connector_context_push(ConnectorContext *context, const char *relation, const char *sql)
 {
-	context->relation = relation ? relation : "(unknown)";
+	context->relation = relation;
 	context->sql = sql;
 	context->callback.callback = context_callback;
 	context->callback.arg = context;
@@ -224,11 +225,12 @@ connector_query(const char *sql, Oid foreigntableid, Oid userid, int nparams, Oi
 	}
 	check_stack_depth();
 
+	inner->relation = get_rel_name(foreigntableid);
 	inner->sql = pstrdup(sql);
 	inner->nparams = nparams;
 	inner->param_types = param_types;
 	planning = &frame;
-	connector_context_push(&context, get_rel_name(foreigntableid), inner->sql);
+	connector_context_push(&context, inner->relation, inner->sql);
 	PG_TRY();
 	{
 		Query	   *query = parse_inner(inner->sql, userid, nparams, param_types);
@@ -242,6 +244,34 @@ connector_query(const char *sql, Oid foreigntableid, Oid userid, int nparams, Oi
 	PG_END_TRY();
 	connector_context_pop(&context);
 	return inner;
+}
+
+void
+connector_hold(InnerQuery *query)
+{
+	ConnectorContext context;
+	ListCell   *lc;
+
+	connector_context_push(&context, query->relation, query->sql);
+	(void) ExecCheckRTPerms(query->stmt->rtable, true);
+	connector_context_pop(&context);
+	foreach (lc, query->stmt->rtable)
+	{
+		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+
+		if (rte->rtekind == RTE_RELATION)
+			query->held = lappend(query->held, relation_open(rte->relid, NoLock));
+	}
+}
+
+void
+connector_release(InnerQuery *query)
+{
+	ListCell   *lc;
+
+	foreach (lc, query->held)
+		relation_close(lfirst(lc), NoLock);
+	query->held = NIL;
 }
 
 ParamListInfo

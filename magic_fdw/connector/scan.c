@@ -101,7 +101,6 @@ begin_scan(ForeignScanState *node, int eflags)
 	int			nparams = list_length(plan->fdw_exprs);
 	Oid		   *types;
 	ListCell   *lc;
-	ConnectorContext context;
 
 	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
 		return;
@@ -118,9 +117,7 @@ begin_scan(ForeignScanState *node, int eflags)
 								  connector_user(rte), nparams, types,
 								  boolVal(list_nth(plan->fdw_private, SCAN_LOCK_ROWS))
 								  ? QUERY_LOCK_ROWS : QUERY_PLAIN);
-	connector_context_push(&context, scan->relation, scan->query->sql);
-	(void) ExecCheckRTPerms(scan->query->stmt->rtable, true);
-	connector_context_pop(&context);
+	connector_hold(scan->query);
 	scan->param_exprs = ExecInitExprList(plan->fdw_exprs, (PlanState *) node);
 	scan->params = connector_params(nparams, types);
 	scan->param_context = AllocSetContextCreate(estate->es_query_cxt, "magic_fdw parameters",
@@ -217,6 +214,7 @@ end_scan(ForeignScanState *node)
 		return;
 	ExecClearTuple(node->ss.ss_ScanTupleSlot);
 	stop_scan(scan);
+	connector_release(scan->query);
 }
 
 static void
@@ -225,7 +223,10 @@ explain_scan(ForeignScanState *node, ExplainState *es)
 	List	   *private = castNode(ForeignScan, node->ss.ps.plan)->fdw_private;
 	ListCell   *lc;
 	char	   *sql;
+	char	   *relations = strVal(list_nth(private, SCAN_RELATIONS));
 
+	if (relations[0] != '\0')
+		ExplainPropertyText("Relations", relations, es);
 	if (!es->verbose)
 		return;
 	sql = strVal(list_nth(private, SCAN_SQL));

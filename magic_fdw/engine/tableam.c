@@ -70,6 +70,9 @@ magic_index_fetch_tuple(IndexFetchTableData *scan, ItemPointer tid, Snapshot sna
 	*call_again = false;
 	if (all_dead)
 		*all_dead = false;
+	/* a deferred unique check reads the slot after it has ended the fetch */
+	if (snapshot->snapshot_type == SNAPSHOT_SELF)
+		return row_fetch(scan->rel, tid_to_row(tid), snapshot, slot);
 	/* a unique check: one row, under the index page's lock */
 	if (!IsMVCCSnapshot(snapshot))
 		return row_reader_fetch(row_reader_shared(scan->rel), tid_to_row(tid), snapshot, slot, all_dead);

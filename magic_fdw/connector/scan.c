@@ -183,6 +183,18 @@ iterate_scan(ForeignScanState *node)
 	return slot;
 }
 
+/*
+ * EvalPlanQual has the rows of single tables at hand and checks them itself. What has no table of its
+ * own is a sub-select below the query that is checked, and must really be computed.
+ */
+static bool
+recheck_scan(ForeignScanState *node, TupleTableSlot *slot)
+{
+	if (castNode(ForeignScan, node->ss.ps.plan)->scan.scanrelid > 0)
+		return true;
+	return !TupIsNull(iterate_scan(node));
+}
+
 static void
 stop_scan(ConnectorScan *scan)
 {
@@ -244,5 +256,6 @@ connector_scan_callbacks(FdwRoutine *routine)
 	routine->IterateForeignScan = iterate_scan;
 	routine->ReScanForeignScan = rescan;
 	routine->EndForeignScan = end_scan;
+	routine->RecheckForeignScan = recheck_scan;
 	routine->ExplainForeignScan = explain_scan;
 }

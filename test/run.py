@@ -368,7 +368,7 @@ class Runner:
             libs += words.split()
         return (['clang', '-fsanitize=' + sanitizers] + CLANG_FLAGS +
                 ['-I', os.path.join(self.src, 'ingest_worker'), '-I', os.path.join(self.src, 'magic_fdw'),
-                 '-I', self.test] + list(dict.fromkeys(sources)) + ['-o', output] + libs)
+                 '-I', self.test, '-idirafter', self.pg('includedir-server')] + list(dict.fromkeys(sources)) + ['-o', output] + libs)
 
     def program(self, suite, path, sanitizers, arguments, timeout):
         name = os.path.splitext(os.path.basename(path))[0]

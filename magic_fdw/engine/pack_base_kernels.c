@@ -69,13 +69,14 @@ pack_packed_get(const uint8_t *in, int n, int width, int i)
 {
 	int			lane = pack_lane(width);
 	int			bits = lane * 8;
-	int			lanes = PACK_UNIT / bits;
+	int			lanes;
 	int			word;
 	int			shift;
 	uint64_t	code;
 
 	if (width == 0)
 		return 0;
+	lanes = PACK_UNIT / bits;
 	if (n != PACK_UNIT)
 	{
 		in += i / PACK_TAIL_UNIT * (PACK_TAIL_UNIT / 8) * width;

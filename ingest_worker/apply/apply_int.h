@@ -274,10 +274,15 @@ extern void registry_rename(Apply *apply, ApplyTable *table, const char *databas
 extern void registry_store_counters(Apply *apply, ApplyTable *table);
 extern void registry_forget(Apply *apply);
 extern void registry_resolve(Apply *apply, ApplyTable *table);
-extern void registry_create_relation(Apply *apply, ApplyTable *table);
 extern void registry_set_state(Apply *apply, ApplyTable *table, TableState state,
 							   const char *detail);
 extern const char *registry_key_columns_text(ApplyTable *table);
+
+/* relation.c */
+extern void relation_create(Apply *apply, ApplyTable *table);
+
+/* rows.c */
+extern void rows_take(Apply *apply, const Event *event);
 
 /* window.c */
 extern void window_add(Apply *apply, ApplyTable *table, const Event *event);

@@ -194,7 +194,7 @@ create_table(Apply *apply, const Event *event, const DdlStatement *stmt)
 		registry_resolve(apply, table);
 	}
 	else
-		registry_create_relation(apply, table);
+		relation_create(apply, table);
 	apply->current_table = NULL;
 }
 
@@ -244,7 +244,7 @@ create_table_like(Apply *apply, const Event *event, const DdlStatement *stmt)
 	}
 	MemoryContextSwitchTo(old);
 	table->state = source->state == TABLE_KEY_UNKNOWN ? TABLE_KEY_UNKNOWN : TABLE_OK;
-	registry_create_relation(apply, table);
+	relation_create(apply, table);
 }
 
 static void

@@ -107,8 +107,9 @@ get_rel_write(Relation rel)
 		directory_lock_for_write();
 		write = hash_search(rel_writes, &storage, HASH_ENTER, &found);
 		memset((char *) write + sizeof(uint64), 0, sizeof(RelWrite) - sizeof(uint64));
-		write->relid = RelationGetRelid(rel);
 	}
+	/* A rewrite fills the storage under a transient relation's OID and then gives it to the table. */
+	write->relid = RelationGetRelid(rel);
 	last_write = write;
 	return write;
 }

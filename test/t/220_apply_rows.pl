@@ -91,6 +91,20 @@ $w->dml([ update => 'shop.late', moved(1, 1, 'not what is there', 'c') ]);
 applied();
 is(sql('select id, v from shop.late order by id'), "1|c\n2|b", 'rows are found by the new key');
 
+# Rows run ahead of their DDL: a new column is added as they describe it, its DDL finds it; a column
+# that proves UNSIGNED is widened.
+$w->dml([ insert => 'shop.late', id_v(3, 'c'), [ u => bigint => 5 ] ]);
+$w->dml([ insert => 'shop.late', id_v(4, 'd'), [ u => 'bigint unsigned' => 18446744073709551615 ] ]);
+applied();
+is(sql('select id, u from shop.late order by id'), "1|\n2|\n3|5\n4|18446744073709551615",
+	'a column ahead of its DDL, and wider than it looked');
+is(sql("select warnings->>'unknown_column' from magic.feed_tables where tidb_table = 'late'"), '1',
+	'counted');
+$w->ddl('shop', 'alter table late add column u bigint unsigned');
+$w->dml([ insert => 'shop.late', id_v(5, 'e'), [ u => 'bigint unsigned' => 6 ] ]);
+applied();
+is(sql("select u, pg_typeof(u) from shop.late where id = 5"), '6|numeric', 'its DDL finds it');
+
 # One transaction larger than the memory limit: seen whole or not at all, by bounded memory.
 my $n = long_run() ? 200_000 : 30_000;
 my $filler = 'x' x 1000;
@@ -107,6 +121,31 @@ delete $seen{0};
 is(join(',', sort { $a <=> $b } keys %seen), $n, 'a large transaction is seen whole or not at all');
 cmp_ok(sql("select memory_bytes from magic.feeds where name = 'f'"), '<', 64 * 1024 * 1024,
 	'memory stays bounded');
+
+# on_missing = stop: the first sign of divergence.
+sql("select magic.alter_feed('f', on_missing => 'stop')");
+$w->dml([ delete => 'shop.t', id_v(999_999_999, 'nowhere') ]);
+wait_state($node, 'f', 'error');
+like(feed_column($node, 'f', 'last_error'), qr/a row of table "shop"."t" that the stream changes does not exist/,
+	'on_missing = stop');
+sql("select magic.alter_feed('f', on_missing => 'count'); select magic.resume('f')");
+applied();
+
+# A dump with its feed is restored: tables, registry and position of one snapshot; the feed goes on.
+sql("select magic.pause('f')");
+wait_state($node, 'f', 'paused');
+my $rows = sql('select count(*), sum(id) from shop.t');
+my $dump = "${PostgreSQL::Test::Utils::tmp_check}/dump.sql";
+$node->command_ok([ 'pg_dump', '-d', $node->connstr('postgres'), '-f', $dump ], 'pg_dump');
+sql("select magic.drop_feed('f', drop_tables => true)");
+sql('create database restored');
+$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('restored'), '-f', $dump ],
+	'restore');
+is($node->safe_psql('restored', 'select count(*), sum(id) from shop.t'), $rows, 'the rows are there');
+$w->dml([ insert => 'shop.t', id_v(888_888_888, 'after the restore') ]);
+$node->safe_psql('restored', "select magic.resume('f')");
+ok($node->poll_query_until('restored', "select v = 'after the restore' from shop.t where id = 888888888"),
+	'the restored feed goes on from its position');
 
 verify_tables($node);
 $node->stop;

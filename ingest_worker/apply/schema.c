@@ -5,10 +5,10 @@
  * A statement is parsed whole or stops the feed. What changes no table is passed over. What changes
  * rows that the stream does not send sets the table's state to "resync needed".
  *
- * Names.  Unqualified names are in the event's database, or in that of a leading USE; but after
- * CREATE TABLE ... LIKE and RENAME TABLE the event bears the new table's database, and an
- * unqualified source is in the session's, which no message tells: it is then the only known
- * table of that name, or the feed stops.
+ * Names.  Unqualified names are in the event's database; but with CREATE TABLE ... LIKE and RENAME
+ * TABLE that is the new table's database.  When the new name is qualified, an unqualified source
+ * is in the session's database, which no message tells: it is then the only known table of that
+ * name, or the feed stops.
  *
  * The stream may repeat a statement that names several tables once for each of them, and a record
  * is fed again after a failure: every action looks first at what is known and does nothing when
@@ -104,19 +104,18 @@ known_table(Apply *apply, const Event *event, const DdlStatement *stmt, const Dd
 }
 
 /*
- * The source of LIKE and RENAME: see the file's head.
+ * The source of LIKE and RENAME, whose target is `target`: see the file's head.
  */
 static ApplyTable *
-source_table(Apply *apply, const Event *event, const DdlStatement *stmt, const DdlName *name)
+source_table(Apply *apply, const Event *event, const DdlStatement *stmt, const DdlName *name,
+			 const DdlName *target)
 {
 	ApplyTable *table;
 	int n;
 
-	if (name->database.data != NULL || stmt->use_database.data != NULL)
+	/* A target without a database is in the session's, and that is the event's. */
+	if (name->database.data != NULL || target->database.data == NULL)
 		return known_table(apply, event, stmt, name);
-	table = known_table(apply, event, stmt, name);
-	if (table != NULL && !table->filtered)
-		return table;
 	table = registry_find_by_name(apply, name->name.data, name->name.len, &n);
 	if (n > 1)
 		ereport(ERROR, (errcode(ERRCODE_AMBIGUOUS_ALIAS),
@@ -208,7 +207,7 @@ create_table_like(Apply *apply, const Event *event, const DdlStatement *stmt)
 
 	if (stmt->temporary != DDL_PERMANENT)
 		return;
-	source = source_table(apply, event, stmt, &stmt->like);
+	source = source_table(apply, event, stmt, &stmt->like, &stmt->name);
 	table = target_table(apply, event, stmt, &stmt->name);
 	if (exists_already(table))
 		return;
@@ -417,7 +416,7 @@ rename_tables(Apply *apply, const Event *event, const DdlStatement *stmt)
 
 	for (int i = 0; i < stmt->nrenames; i++)
 	{
-		table = source_table(apply, event, stmt, &stmt->renames[i].from);
+		table = source_table(apply, event, stmt, &stmt->renames[i].from, &stmt->renames[i].to);
 		rename_table(apply, event, stmt, table, &stmt->renames[i].to);
 		if (stmt->nrenames > 1 && table != NULL && !table->filtered)
 			registry_set_state(apply, table, TABLE_RESYNC_NEEDED,
@@ -487,6 +486,18 @@ index_changed(Apply *apply, const Event *event, const DdlStatement *stmt)
 
 /* ---------------------------------------------------------------- one statement */
 
+/* The new name that ALTER TABLE gives, or NULL. */
+static const DdlName *
+renamed_to(const DdlStatement *stmt)
+{
+	const DdlName *name = NULL;
+
+	for (int i = 0; i < stmt->nclauses; i++)
+		if (stmt->clauses[i].kind == DDL_ALTER_RENAME_TABLE)
+			name = &stmt->clauses[i].table;
+	return name;
+}
+
 static void
 dispatch(Apply *apply, const Event *event, const DdlStatement *stmt)
 {
@@ -516,7 +527,9 @@ dispatch(Apply *apply, const Event *event, const DdlStatement *stmt)
 			break;
 		case DDL_ALTER_TABLE:
 		{
-			ApplyTable *table = known_table(apply, event, stmt, &stmt->name);
+			const DdlName *to = renamed_to(stmt);
+			ApplyTable *table = to != NULL ? source_table(apply, event, stmt, &stmt->name, to)
+										   : known_table(apply, event, stmt, &stmt->name);
 
 			apply->current_table = table;
 			if (table != NULL && !table->filtered)

@@ -5,13 +5,13 @@ use strict;
 use warnings;
 use utf8;
 
-use BinlogTest;
+use BinlogMessages;
 use MagicTest;
 use Test::More;
 
 my $node = magic_node('main');
-my $broker = mock_broker(map { "$_:1" } qw(cases bad1 bad2 bad3));
-my $log = BinlogTest->new('shop');
+my $broker = mock_broker(map { "$_:1" } qw(cases bad1 bad2 bad3 bad4 bad5 bad6));
+my $log = BinlogMessages->new('shop');
 my @id = [ id => 'int' ];
 my $ts;
 
@@ -204,6 +204,13 @@ $log->rows('twin', [ [ s => 'varchar' ] ], { database => 'other' }, insert => [ 
 apply();
 is(sql('SELECT * FROM other.twin'), 'again', 'and made again with other columns');
 
+$log->ddl('CREATE TABLE `mover` (`id` INT PRIMARY KEY)', table => 'mover');
+$log->ddl('ALTER TABLE `mover` ADD COLUMN `v` INT DEFAULT 3, RENAME TO `other`.`moved`', database => 'other', table => 'moved');
+$log->rows('moved', [ @id, [ v => 'int' ] ], { database => 'other' }, insert => [ [ i => 1 ], [ i => 3 ] ]);
+apply();
+is(sql("SELECT to_regclass('shop.mover'), id, v FROM other.moved"), '|1|3',
+	'ALTER TABLE renames into another database, whose name the message bears');
+
 sql('CREATE SCHEMA mine; CREATE TABLE mine.t (id int); INSERT INTO mine.t VALUES (1)');
 $log->ddl('CREATE TABLE `mine`.`t` (`id` INT PRIMARY KEY)', database => 'mine', table => 't');
 $log->rows('t', [@id], { database => 'mine' }, insert => [ [ i => 2 ] ]);
@@ -231,7 +238,7 @@ $log->rows('gone', [ [ id => 'varchar' ] ], insert => [ [ s => 'new' ] ]);
 apply();
 is(sql("SELECT id, to_regclass('shop.copy') FROM shop.gone"), 'new|', 'DROP DATABASE drops the tables, and names are free again');
 is(sql("SELECT tidb_database, tidb_table, state FROM magic.feed_tables ORDER BY 1, 2"),
-	"other|twin|ok\npg_catalog|evil|error\npublic|evil|error\nshop|gone|ok", 'and nothing is left of them in the registry');
+	"other|moved|ok\nother|twin|ok\npg_catalog|evil|error\npublic|evil|error\nshop|gone|ok", 'and nothing is left of them in the registry');
 verify_tables($node);
 
 # ---- what is refused stops the feed and says where ----
@@ -242,11 +249,14 @@ my @refused = (
 	[ 'bad2', "ALTER TABLE `t` ADD COLUMN `a` VARCHAR(36) DEFAULT (uuid())", qr/default that is an expression/, qr/uuid\(\)/ ],
 	[ 'bad3', "FLASHBACK CLUSTER TO TIMESTAMP '2024-01-01'", qr/changes rows of tables that it does not name/,
 		qr/FLASHBACK CLUSTER TO/ ],
+	[ 'bad4', "ALTER TABLE `t` ADD COLUMN `\xff` INT", qr/column name that is empty or not valid UTF-8/, qr/topic "bad4"/ ],
+	[ 'bad5', "ALTER TABLE `t` FROB\xff '\xfe" . ('x' x 1_000_000) . "'", qr/not understood/, qr/FROB/ ],
+	[ 'bad6', "ALTER TABLE `t` COMMENT 'a\0b' \0", qr/not understood: unexpected character/, qr/COMMENT/ ],
 );
 for (@refused)
 {
 	my ($topic, $statement, $error, $detail) = @$_;
-	my $bad = BinlogTest->new($topic);
+	my $bad = BinlogMessages->new($topic);
 
 	$bad->ddl('CREATE TABLE `t` (`id` INT PRIMARY KEY)', table => 't');
 	my $before = $bad->last_ts;
@@ -254,7 +264,7 @@ for (@refused)
 	produce_lines($broker, $topic, $bad->messages);
 	create_feed($node, $topic, kafka_source($broker, $topic, time_zone => 'UTC'), apply_interval => '10 milliseconds');
 	wait_state($node, $topic, 'error');
-	like(feed_column($node, $topic, 'last_error'), $error, "refused: $statement");
+	like(feed_column($node, $topic, 'last_error'), $error, "$topic is refused");
 	like(feed_column($node, $topic, 'last_error_detail'), $detail, 'with what it is about');
 	is(feed_column($node, $topic, 'applied_ts'), $before, 'and what came before it is applied');
 }

@@ -1,12 +1,12 @@
 # Messages of TiDB Binlog made by hand: what Drainer sends to Kafka, for statements and rows of a test's own.
 #
-#	my $log = BinlogTest->new('shop');
+#	my $log = BinlogMessages->new('shop');
 #	$log->ddl('CREATE TABLE t (id INT PRIMARY KEY, v INT)', table => 't');
 #	$log->rows('t', [ [ id => 'int' ], [ v => 'int' ] ], insert => [ [ i => 1 ], undef ]);
 #	produce_lines($broker, 'topic', $log->messages);
 #
 # A value is [ KIND => VALUE ], with i int64, u uint64, d double, b bytes, s string, or undef for NULL.
-package BinlogTest;
+package BinlogMessages;
 
 use strict;
 use warnings;

@@ -115,6 +115,16 @@ SELECT * FROM compare('SELECT t.id, oid FROM near.t t JOIN (SELECT id AS oid, i2
 SELECT * FROM compare('SELECT t.id, (SELECT count(*) FROM near.t o WHERE o.i2 = t.i2 AND o.id <= t.id) FROM near.t t WHERE %s ORDER BY 1', 20);
 SELECT * FROM compare('SELECT g, x.* FROM generate_series(1, 3) g LEFT JOIN LATERAL (SELECT t.id FROM near.t t WHERE t.i2 = g AND %s ORDER BY id LIMIT 2) x ON true ORDER BY 1, 2', 50);
 SELECT * FROM compare('SELECT t FROM near.t t WHERE %s ORDER BY id LIMIT 3', 20);
+-- joins, of which parts or all ship
+SELECT * FROM compare('SELECT t.id, o.oid, o.os FROM near.t t JOIN (SELECT id AS oid, s AS os, i2 AS oi2 FROM near.t WHERE n > 0) o ON t.id = oi2 + 20 WHERE %s ORDER BY 1, 2', 50);
+SELECT * FROM compare('SELECT t.id, o.oid, o.os FROM near.t t LEFT JOIN (SELECT id AS oid, s AS os, i2 AS oi2 FROM near.t WHERE n > 0) o ON t.i2 = oi2 AND t.id < oid WHERE %s ORDER BY 1, 2, 3', 50);
+SELECT * FROM compare('SELECT t.id FROM near.t t LEFT JOIN (SELECT id AS oid, s AS os, i2 AS oi2 FROM near.t WHERE n > 0) o ON t.i2 = oi2 AND t.id < oid WHERE oid IS NULL AND %s ORDER BY 1', 30);
+SELECT * FROM compare('SELECT count(*), sum(oid), min(os), max(pc) FROM near.t t LEFT JOIN (SELECT id AS oid, s AS os, i2 AS oi2, c AS oc FROM near.t WHERE b) o ON t.i2 = oi2 JOIN (SELECT id AS pid, c AS pc FROM near.t WHERE m <> ''sad'') p ON p.pc = o.oc WHERE %s', 30);
+SELECT * FROM compare('SELECT oi2, count(*), sum(n) FROM (SELECT id AS oid, i2 AS oi2 FROM near.t WHERE i2 IS NOT NULL) o LEFT JOIN near.t t ON t.i2 = oi2 AND %s GROUP BY oi2 ORDER BY 1', 30);
+SELECT * FROM compare('SELECT t.id, oid, pid FROM (SELECT id AS oid, i2 AS oi2 FROM near.t WHERE id < 30) o LEFT JOIN (near.t t JOIN (SELECT id AS pid FROM near.t) p ON pid = t.id + 1) ON t.id = oid AND %s ORDER BY 2, 1, 3', 30);
+SELECT * FROM compare('SELECT t.id FROM near.t t WHERE EXISTS (SELECT FROM near.t o WHERE o.i2 = t.i2 AND o.id > t.id) AND %s ORDER BY 1', 20);
+SELECT * FROM compare('SELECT t.id, oid FROM near.t t FULL JOIN (SELECT id AS oid FROM near.t WHERE b) o ON t.id = oid + 3 WHERE %s ORDER BY 1, 2 LIMIT 20', 20);
+SELECT * FROM compare('SELECT t.id, oid FROM near.t t LEFT JOIN (SELECT id AS oid, i2 AS oi2 FROM near.t) o ON t.i2 = oi2 WHERE %s ORDER BY t.id DESC, oid NULLS FIRST LIMIT 5 OFFSET 1', 30);
 SET enable_hashjoin = off; SET enable_mergejoin = off;
 SELECT * FROM compare('SELECT t.id, oid FROM near.t t JOIN (SELECT id AS oid FROM near.t WHERE i8 > 5) o ON t.id = oid + 1 WHERE %s ORDER BY 1, 2', 20);
 RESET enable_hashjoin;
@@ -135,6 +145,10 @@ EXPLAIN (VERBOSE, COSTS OFF) SELECT m, count(*), sum(n) FROM far.t WHERE b GROUP
 EXPLAIN (VERBOSE, COSTS OFF) SELECT count(*) FROM far.t;
 EXPLAIN (VERBOSE, COSTS OFF) SELECT sum(n) FROM far.t WHERE random() < 2;
 EXPLAIN (VERBOSE, COSTS OFF) SELECT far.t.n FROM (VALUES (3), (4)) v (k) JOIN far.t ON far.t.id = v.k;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT t.id, o.s, count(*) FROM far.t t LEFT JOIN far.t o ON o.id = t.i2 AND o.b WHERE t.n > 0 GROUP BY 1, 2 HAVING count(*) < 3;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT t.id, o.s FROM far.t t JOIN far.t o ON o.id = t.i2 WHERE t.n > 0 AND o.n < 0 ORDER BY t.id LIMIT 3;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT t.id, o.s FROM far.t t JOIN far.t o ON o.id = t.i2 WHERE random() < 2;
+EXPLAIN (VERBOSE, COSTS OFF) SELECT t.id, o.s FROM far.t t JOIN far.t o ON o.id = t.i2 WHERE t.n > 0 FOR UPDATE OF t;
 -- a condition on the outside of a security barrier does not go in before it
 CREATE VIEW barrier WITH (security_barrier) AS SELECT id, n FROM far.t WHERE own(id) > 0;
 EXPLAIN (VERBOSE, COSTS OFF) SELECT id FROM barrier WHERE 1 / (id - 5) > 0 AND id < 10;

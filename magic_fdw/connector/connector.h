@@ -8,6 +8,7 @@
  *	shippable.c	which expressions mean the same on the other side, and why not
  *	deparse.c	planner trees to SQL
  *	plan.c		sizes, paths and plans of scans
+ *	join.c		joins on the other side
  *	upper.c		grouping and aggregation on the other side
  *	scan.c		execution of scans, EXPLAIN
  *	modify.c	INSERT, UPDATE, DELETE, TRUNCATE
@@ -157,12 +158,17 @@ extern Oid	connector_user(RangeTblEntry *rte);
 
 /* ---- plan.c ---- */
 
-/* What the planner keeps of a foreign base relation or of an upper relation on top of one. */
+/*
+ * What the planner keeps of a relation that one inner query can give: a foreign table, a join of such
+ * relations, or a grouping of one of them.
+ */
 typedef struct ConnectorRel
 {
-	BaseRelation *base;
+	BaseRelation *base;			/* of a foreign table, else NULL */
+	BaseRelation **bases;		/* by range table index: those of `relids` */
 	Oid			userid;
-	List	   *remote_conds;	/* RestrictInfos; below an upper relation its WHERE */
+	const char *description;	/* for EXPLAIN: what is joined or grouped */
+	List	   *remote_conds;	/* RestrictInfos: WHERE of the inner query */
 	List	   *local_conds;	/* RestrictInfos */
 	List	   *not_pushed;		/* text "clause (reason)" as String nodes */
 	Bitmapset  *attrs_used;		/* offset by FirstLowInvalidHeapAttributeNumber */
@@ -170,9 +176,14 @@ typedef struct ConnectorRel
 	int			width;
 	Cost		startup_cost;	/* of the inner query */
 	Cost		total_cost;
-	Relids		relids;			/* of the base relations below */
-	List	   *grouped_tlist;	/* upper relation: what the inner query computes */
-	List	   *having;			/* upper relation: clauses of HAVING to ship */
+	Relids		relids;			/* of the foreign tables in it */
+	struct ConnectorRel *outer; /* a join: its sides and ON; a grouping: what is grouped */
+	struct ConnectorRel *inner;
+	JoinType	jointype;
+	List	   *on;				/* RestrictInfos */
+	List	   *tlist;			/* a join or grouping: what the inner query computes */
+	bool		grouped;
+	List	   *having;			/* clauses of HAVING to ship */
 } ConnectorRel;
 
 /* Cost of the inner query; fills the four estimates. */
@@ -193,6 +204,14 @@ enum ScanPrivate
 
 extern void connector_foreign_scan_sizes(PlannerInfo *root, RelOptInfo *baserel,
 										 Oid foreigntableid);
+/* Adds paths for the order and the LIMIT that the query wants, where the inner query can give them. */
+extern void connector_ordered_path(PlannerInfo *root, RelOptInfo *rel);
+extern void connector_add_path(PlannerInfo *root, RelOptInfo *rel, double inner_rows, double rows,
+							   Cost startup_cost, Cost total_cost, List *pathkeys, double limit,
+							   Relids outer);
+extern void connector_join_paths(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
+								 RelOptInfo *innerrel, JoinType jointype,
+								 JoinPathExtraData *extra);
 extern void connector_upper_paths(PlannerInfo *root, UpperRelationKind stage,
 								  RelOptInfo *input_rel, RelOptInfo *output_rel, void *extra);
 
@@ -221,16 +240,17 @@ typedef struct DeparseContext
 
 extern void connector_deparse_expr(Expr *expr, DeparseContext *context);
 extern void connector_deparse_relation(BaseRelation *base, Index varno, StringInfo buf);
+/* SELECT on one foreign table; *attrs says which of its columns come in which order. */
 extern char *connector_deparse_select(PlannerInfo *root, ConnectorRel *crel, Index varno,
 									  List *conds, List *pathkeys, double limit,
 									  const char *locking, List **attrs, List **params);
-extern char *connector_deparse_grouped(PlannerInfo *root, ConnectorRel *crel, Index varno,
-									   List **params);
+/* SELECT that computes the tlist of a join or grouping. */
+extern char *connector_deparse_computed(PlannerInfo *root, ConnectorRel *crel, List *pathkeys,
+										double limit, List **params);
 extern void connector_deparse_returning(BaseRelation *base, Index varno, Bitmapset *attrs_used,
 										StringInfo buf, List **attrs);
 extern void connector_deparse_conditions(List *conds, DeparseContext *context);
-extern Expr *connector_pathkey_expr(PlannerInfo *root, PathKey *pathkey, ConnectorRel *crel,
-									RelOptInfo *rel);
+extern Expr *connector_pathkey_expr(PathKey *pathkey, ConnectorRel *crel);
 
 /* ---- scan.c, modify.c, import.c: install their callbacks ---- */
 extern void connector_scan_callbacks(FdwRoutine *routine);

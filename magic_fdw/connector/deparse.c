@@ -19,7 +19,6 @@
 #include "catalog/pg_type.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
-#include "optimizer/pathnode.h"
 #include "optimizer/tlist.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -267,8 +266,8 @@ connector_deparse_expr(Expr *expr, DeparseContext *context)
 	{
 		case T_Var:
 			if (bms_is_member(((Var *) expr)->varno, context->crel->relids))
-				append_column(context->crel->base, ((Var *) expr)->varno, ((Var *) expr)->varattno,
-							  buf);
+				append_column(context->crel->bases[((Var *) expr)->varno], ((Var *) expr)->varno,
+							  ((Var *) expr)->varattno, buf);
 			else
 				append_param((Node *) expr, context);
 			break;
@@ -405,7 +404,7 @@ connector_deparse_returning(BaseRelation *base, Index varno, Bitmapset *attrs_us
  * ORDER BY expression ASC|DESC; else NULL.
  */
 Expr *
-connector_pathkey_expr(PlannerInfo *root, PathKey *pathkey, ConnectorRel *crel, RelOptInfo *rel)
+connector_pathkey_expr(PathKey *pathkey, ConnectorRel *crel)
 {
 	ListCell   *lc;
 
@@ -418,7 +417,7 @@ connector_pathkey_expr(PlannerInfo *root, PathKey *pathkey, ConnectorRel *crel, 
 		Oid			operator;
 
 		if (em->em_is_child || em->em_is_const || bms_is_empty(em->em_relids) ||
-			!bms_is_subset(em->em_relids, rel->relids))
+			!bms_is_subset(em->em_relids, crel->relids))
 			continue;
 		operator = get_opfamily_member(pathkey->pk_opfamily, em->em_datatype, em->em_datatype,
 									   pathkey->pk_strategy);
@@ -436,15 +435,14 @@ connector_pathkey_expr(PlannerInfo *root, PathKey *pathkey, ConnectorRel *crel, 
 }
 
 static void
-append_order(PlannerInfo *root, ConnectorRel *crel, RelOptInfo *rel, List *pathkeys,
-			 DeparseContext *context)
+append_order(List *pathkeys, DeparseContext *context)
 {
 	ListCell   *lc;
 
 	foreach (lc, pathkeys)
 	{
 		PathKey    *pathkey = lfirst_node(PathKey, lc);
-		Expr	   *expr = connector_pathkey_expr(root, pathkey, crel, rel);
+		Expr	   *expr = connector_pathkey_expr(pathkey, context->crel);
 
 		Assert(expr != NULL);
 		appendStringInfoString(context->buf,
@@ -475,8 +473,7 @@ connector_deparse_select(PlannerInfo *root, ConnectorRel *crel, Index varno, Lis
 	if (conds != NIL)
 		appendStringInfoString(&buf, " WHERE ");
 	connector_deparse_conditions(conds, &context);
-	if (pathkeys != NIL)
-		append_order(root, crel, find_base_rel(root, varno), pathkeys, &context);
+	append_order(pathkeys, &context);
 	if (limit >= 0)
 		appendStringInfo(&buf, " LIMIT %.0f", limit);
 	if (locking)
@@ -486,42 +483,76 @@ connector_deparse_select(PlannerInfo *root, ConnectorRel *crel, Index varno, Lis
 	return buf.data;
 }
 
-/* SELECT grouped_tlist FROM base WHERE remote_conds GROUP BY ... HAVING having */
+/* What stands after FROM: a base, or two sides of a join with their ON. */
+static void
+append_from(ConnectorRel *crel, DeparseContext *context)
+{
+	if (crel->grouped)
+		append_from(crel->outer, context);
+	else if (crel->base != NULL)
+		connector_deparse_relation(crel->base, bms_singleton_member(crel->relids), context->buf);
+	else
+	{
+		appendStringInfoChar(context->buf, '(');
+		append_from(crel->outer, context);
+		appendStringInfoString(context->buf,
+							   crel->jointype == JOIN_LEFT ? " LEFT JOIN " : " INNER JOIN ");
+		append_from(crel->inner, context);
+		appendStringInfoString(context->buf, " ON ");
+		if (crel->on == NIL)
+			appendStringInfoString(context->buf, "true");
+		connector_deparse_conditions(crel->on, context);
+		appendStringInfoChar(context->buf, ')');
+	}
+}
+
+static void
+append_group_by(PlannerInfo *root, ConnectorRel *crel, DeparseContext *context)
+{
+	ListCell   *lc;
+
+	foreach (lc, root->parse->groupClause)
+	{
+		SortGroupClause *group = lfirst_node(SortGroupClause, lc);
+		TargetEntry *tle = get_sortgroupref_tle(group->tleSortGroupRef, crel->tlist);
+
+		appendStringInfo(context->buf, "%s%d",
+						 foreach_current_index(lc) > 0 ? ", " : " GROUP BY ", tle->resno);
+	}
+	if (crel->having != NIL)
+		appendStringInfoString(context->buf, " HAVING ");
+	connector_deparse_conditions(crel->having, context);
+}
+
 char *
-connector_deparse_grouped(PlannerInfo *root, ConnectorRel *crel, Index varno, List **params)
+connector_deparse_computed(PlannerInfo *root, ConnectorRel *crel, List *pathkeys, double limit,
+						   List **params)
 {
 	StringInfoData buf;
 	DeparseContext context = {crel, &buf, NIL, 0};
 	int			level = connector_neutral_settings();
-	const char *separator = " GROUP BY ";
 	ListCell   *lc;
 
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, "SELECT ");
-	foreach (lc, crel->grouped_tlist)
+	foreach (lc, crel->tlist)
 	{
 		if (foreach_current_index(lc) > 0)
 			appendStringInfoString(&buf, ", ");
 		connector_deparse_expr(lfirst_node(TargetEntry, lc)->expr, &context);
 	}
-	if (crel->grouped_tlist == NIL)
+	if (crel->tlist == NIL)
 		appendStringInfoString(&buf, "NULL");
 	appendStringInfoString(&buf, " FROM ");
-	connector_deparse_relation(crel->base, varno, &buf);
+	append_from(crel, &context);
 	if (crel->remote_conds != NIL)
 		appendStringInfoString(&buf, " WHERE ");
 	connector_deparse_conditions(crel->remote_conds, &context);
-	foreach (lc, root->parse->groupClause)
-	{
-		SortGroupClause *group = lfirst_node(SortGroupClause, lc);
-		TargetEntry *tle = get_sortgroupref_tle(group->tleSortGroupRef, crel->grouped_tlist);
-
-		appendStringInfo(&buf, "%s%d", separator, tle->resno);
-		separator = ", ";
-	}
-	if (crel->having != NIL)
-		appendStringInfoString(&buf, " HAVING ");
-	connector_deparse_conditions(crel->having, &context);
+	if (crel->grouped)
+		append_group_by(root, crel, &context);
+	append_order(pathkeys, &context);
+	if (limit >= 0)
+		appendStringInfo(&buf, " LIMIT %.0f", limit);
 	AtEOXact_GUC(false, level);
 	*params = context.params;
 	return buf.data;

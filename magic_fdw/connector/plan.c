@@ -62,8 +62,8 @@ connector_estimate(const char *sql, ConnectorRel *crel, List *params, double *ro
 
 	foreach (lc, params)
 		types[foreach_current_index(lc)] = exprType(lfirst(lc));
-	plan = connector_query(sql, crel->base->foreigntableid, crel->userid, nparams, types,
-						   QUERY_PLAIN)->stmt->planTree;
+	plan = connector_query(sql, crel->bases[bms_next_member(crel->relids, -1)]->foreigntableid,
+						   crel->userid, nparams, types, QUERY_PLAIN)->stmt->planTree;
 	*rows = clamp_row_est(plan->plan_rows);
 	*width = plan->plan_width;
 	*startup_cost = plan->startup_cost;
@@ -109,6 +109,9 @@ connector_foreign_scan_sizes(PlannerInfo *root, RelOptInfo *baserel, Oid foreign
 	crel->base = connector_base(foreigntableid);
 	crel->userid = connector_user(planner_rt_fetch(baserel->relid, root));
 	crel->relids = bms_copy(baserel->relids);
+	crel->bases = palloc0(sizeof(BaseRelation *) * root->simple_rel_array_size);
+	crel->bases[baserel->relid] = crel->base;
+	crel->description = get_rel_name(foreigntableid);
 	baserel->fdw_private = crel;
 	root->glob->relationOids = lappend_oid(root->glob->relationOids, crel->base->relid);
 
@@ -131,11 +134,12 @@ connector_foreign_scan_sizes(PlannerInfo *root, RelOptInfo *baserel, Oid foreign
 }
 
 /* Adds what stays here to the cost of an inner query, and makes a path of it. */
-static void
-add_scan_path(PlannerInfo *root, RelOptInfo *baserel, double inner_rows, double rows,
-			  Cost startup_cost, Cost total_cost, List *pathkeys, double limit, Relids outer)
+void
+connector_add_path(PlannerInfo *root, RelOptInfo *baserel, double inner_rows, double rows,
+				   Cost startup_cost, Cost total_cost, List *pathkeys, double limit, Relids outer)
 {
 	ConnectorRel *crel = baserel->fdw_private;
+	List	   *private = list_make1(makeFloat(psprintf("%.0f", limit)));
 	QualCost	local;
 
 	cost_qual_eval(&local, crel->local_conds, root);
@@ -143,9 +147,14 @@ add_scan_path(PlannerInfo *root, RelOptInfo *baserel, double inner_rows, double 
 	total_cost += local.startup + baserel->reltarget->cost.startup +
 		inner_rows * (HANDOVER_COST + local.per_tuple) +
 		rows * baserel->reltarget->cost.per_tuple;
-	add_path(baserel, (Path *) create_foreignscan_path(root, baserel, NULL, rows, startup_cost,
-													   total_cost, pathkeys, outer, NULL,
-													   list_make1(makeFloat(psprintf("%.0f", limit)))));
+	if (IS_JOIN_REL(baserel))
+		add_path(baserel, (Path *) create_foreign_join_path(root, baserel, NULL, rows, startup_cost,
+															total_cost, pathkeys, outer, NULL,
+															private));
+	else
+		add_path(baserel, (Path *) create_foreignscan_path(root, baserel, NULL, rows, startup_cost,
+														   total_cost, pathkeys, outer, NULL,
+														   private));
 }
 
 /* The query's order, if all of it can be made on the other side. */
@@ -156,15 +165,14 @@ shippable_pathkeys(PlannerInfo *root, RelOptInfo *baserel)
 
 	foreach (lc, root->query_pathkeys)
 	{
-		if (connector_pathkey_expr(root, lfirst_node(PathKey, lc), baserel->fdw_private,
-								   baserel) == NULL)
+		if (connector_pathkey_expr(lfirst_node(PathKey, lc), baserel->fdw_private) == NULL)
 			return NIL;
 	}
 	return root->query_pathkeys;
 }
 
 /*
- * How many rows are enough for the whole query, or -1: the foreign table is all that it reads, every
+ * How many rows are enough for the whole query, or -1: the relation is all that it reads, every
  * clause ships, and LIMIT and OFFSET are constants.
  */
 static double
@@ -174,8 +182,7 @@ enough_rows(PlannerInfo *root, RelOptInfo *baserel)
 	Query	   *parse = root->parse;
 
 	if (root->limit_tuples < 0 || crel->local_conds != NIL ||
-		baserel->reloptkind != RELOPT_BASEREL ||
-		bms_membership(root->all_baserels) != BMS_SINGLETON || parse->rowMarks != NIL ||
+		!bms_equal(root->all_baserels, baserel->relids) || parse->rowMarks != NIL ||
 		parse->commandType != CMD_SELECT || parse->limitOption == LIMIT_OPTION_WITH_TIES ||
 		(parse->limitCount && !IsA(parse->limitCount, Const)) ||
 		(parse->limitOffset && !IsA(parse->limitOffset, Const)))
@@ -184,8 +191,8 @@ enough_rows(PlannerInfo *root, RelOptInfo *baserel)
 }
 
 /* A path in the query's order, or one that ends after enough rows, or both. */
-static void
-add_ordered_path(PlannerInfo *root, RelOptInfo *baserel)
+void
+connector_ordered_path(PlannerInfo *root, RelOptInfo *baserel)
 {
 	ConnectorRel *crel = baserel->fdw_private;
 	List	   *pathkeys = shippable_pathkeys(root, baserel);
@@ -200,10 +207,13 @@ add_ordered_path(PlannerInfo *root, RelOptInfo *baserel)
 
 	if (pathkeys == NIL && limit < 0)
 		return;
-	sql = connector_deparse_select(root, crel, baserel->relid, crel->remote_conds, pathkeys, limit,
-								   NULL, &attrs, &params);
+	if (IS_JOIN_REL(baserel))
+		sql = connector_deparse_computed(root, crel, pathkeys, limit, &params);
+	else
+		sql = connector_deparse_select(root, crel, baserel->relid, crel->remote_conds, pathkeys,
+									   limit, NULL, &attrs, &params);
 	connector_estimate(sql, crel, params, &rows, &width, &startup_cost, &total_cost);
-	add_scan_path(root, baserel, rows, limit < 0 ? baserel->rows : rows, startup_cost, total_cost,
+	connector_add_path(root, baserel, rows, limit < 0 ? baserel->rows : rows, startup_cost, total_cost,
 				  pathkeys, limit, NULL);
 }
 
@@ -283,7 +293,7 @@ add_parameterised_path(PlannerInfo *root, RelOptInfo *baserel, Relids outer)
 								   &params);
 	connector_estimate(sql, crel, params, &inner_rows, &width, &startup_cost, &total_cost);
 	info->ppi_rows = Min(info->ppi_rows, inner_rows);
-	add_scan_path(root, baserel, inner_rows, info->ppi_rows, startup_cost, total_cost, NIL, -1,
+	connector_add_path(root, baserel, inner_rows, info->ppi_rows, startup_cost, total_cost, NIL, -1,
 				  outer);
 }
 
@@ -293,10 +303,10 @@ get_paths(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid)
 	ConnectorRel *crel = baserel->fdw_private;
 	ListCell   *lc;
 
-	add_scan_path(root, baserel, crel->rows, baserel->rows, crel->startup_cost, crel->total_cost,
+	connector_add_path(root, baserel, crel->rows, baserel->rows, crel->startup_cost, crel->total_cost,
 				  NIL, -1, baserel->lateral_relids);
 	if (bms_is_empty(baserel->lateral_relids))
-		add_ordered_path(root, baserel);
+		connector_ordered_path(root, baserel);
 	foreach (lc, parameter_sources(root, baserel))
 		add_parameterised_path(root, baserel, lfirst(lc));
 }
@@ -374,29 +384,30 @@ base_scan_plan(PlannerInfo *root, RelOptInfo *baserel, ForeignPath *path, List *
 							NIL, get_actual_clauses(remote), outer_plan);
 }
 
-/* The plan of a grouping on the other side: the inner query's columns are the scan tuple. */
+/* The plan of a join or grouping: the inner query's columns are the scan tuple. */
 static ForeignScan *
-upper_plan(PlannerInfo *root, RelOptInfo *rel, List *tlist, Plan *outer_plan)
+computed_plan(PlannerInfo *root, RelOptInfo *rel, ForeignPath *path, List *tlist, Plan *outer_plan)
 {
 	ConnectorRel *crel = rel->fdw_private;
-	Index		rti = bms_singleton_member(crel->relids);
+	double		limit = path->fdw_private ? floatVal(linitial(path->fdw_private)) : -1;
 	List	   *params;
-	char	   *sql = connector_deparse_grouped(root, crel, rti, &params);
+	char	   *sql = connector_deparse_computed(root, crel,
+												 IS_JOIN_REL(rel) ? path->path.pathkeys : NIL,
+												 limit, &params);
 
 	return make_foreignscan(tlist, NIL, 0, params,
 							lappend(list_make5(makeString(sql), NIL, makeBoolean(false), NIL,
-											   makeInteger(rti)),
-									makeString(psprintf("Aggregate on (%s)",
-														get_rel_name(crel->base->foreigntableid)))),
-							crel->grouped_tlist, NIL, outer_plan);
+											   makeInteger(bms_next_member(crel->relids, -1))),
+									makeString(pstrdup(crel->description))),
+							crel->tlist, NIL, outer_plan);
 }
 
 static ForeignScan *
 get_plan(PlannerInfo *root, RelOptInfo *rel, Oid foreigntableid, ForeignPath *best_path,
 		 List *tlist, List *scan_clauses, Plan *outer_plan)
 {
-	if (IS_UPPER_REL(rel))
-		return upper_plan(root, rel, tlist, outer_plan);
+	if (IS_UPPER_REL(rel) || IS_JOIN_REL(rel))
+		return computed_plan(root, rel, best_path, tlist, outer_plan);
 	return base_scan_plan(root, rel, best_path, tlist, scan_clauses, outer_plan);
 }
 
@@ -409,6 +420,7 @@ magic_fdw_handler(PG_FUNCTION_ARGS)
 	routine->GetForeignRelSize = connector_foreign_scan_sizes;
 	routine->GetForeignPaths = get_paths;
 	routine->GetForeignPlan = get_plan;
+	routine->GetForeignJoinPaths = connector_join_paths;
 	routine->GetForeignUpperPaths = connector_upper_paths;
 	connector_scan_callbacks(routine);
 	connector_modify_callbacks(routine);

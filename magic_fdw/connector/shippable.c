@@ -183,7 +183,8 @@ connector_needs_collate(Node *node, ConnectorRel *crel)
 	if (IsA(node, Var) && bms_is_member(((Var *) node)->varno, crel->relids) &&
 		((Var *) node)->varattno > 0)
 	{
-		BaseColumn *column = &crel->base->columns[((Var *) node)->varattno - 1];
+		BaseColumn *column =
+			&crel->bases[((Var *) node)->varno]->columns[((Var *) node)->varattno - 1];
 
 		return column->collation != column->foreign_collation;
 	}
@@ -195,16 +196,18 @@ derive_var(Var *var, ShipContext *context)
 {
 	if (bms_is_member(var->varno, context->crel->relids))
 	{
+		BaseRelation *base = context->crel->bases[var->varno];
+
 		if (var->varlevelsup != 0)
 			return refuse(context, "it reads an outer query");
 		if (var->varattno < 0 && var->varattno != SelfItemPointerAttributeNumber)
 			return refuse(context, "a system column does not ship");
-		if (var->varattno == SelfItemPointerAttributeNumber && !context->crel->base->has_ctid)
+		if (var->varattno == SelfItemPointerAttributeNumber && !base->has_ctid)
 			return refuse(context, "ctid of several tables");
 		if (var->varattno == 0)
 			return refuse(context, "a whole row does not ship");
 		if (var->varattno > 0)
-			(void) connector_column(context->crel->base, var->varattno);
+			(void) connector_column(base, var->varattno);
 	}
 	return leaf((Node *) var, var->vartype, var->varcollid, context);
 }

@@ -2,7 +2,7 @@
  * upper.c
  *		Grouping and aggregation on the other side.
  *
- * GROUP BY, the aggregates and HAVING of a query on one foreign table ship as one inner query when
+ * GROUP BY, the aggregates and HAVING of a query on foreign tables ship as one inner query when their join does,
  * everything in them ships and no WHERE clause has to be checked here. Grouping sets, and what
  * comes after the grouping (windows, DISTINCT, ORDER BY, LIMIT), are computed here on its result.
  */
@@ -27,7 +27,7 @@ add_parts(ConnectorRel *crel, Expr *expr, Index sortgroupref)
 
 	if (connector_unshippable(crel, expr) == NULL)
 	{
-		crel->grouped_tlist = add_to_flat_tlist(crel->grouped_tlist, list_make1(expr));
+		crel->tlist = add_to_flat_tlist(crel->tlist, list_make1(expr));
 		return true;
 	}
 	/* Computed here from its aggregates and columns, of which only aggregates are sure to exist. */
@@ -38,7 +38,7 @@ add_parts(ConnectorRel *crel, Expr *expr, Index sortgroupref)
 
 		if (!IsA(part, Aggref) || connector_unshippable(crel, part) != NULL)
 			return false;
-		crel->grouped_tlist = add_to_flat_tlist(crel->grouped_tlist, list_make1(part));
+		crel->tlist = add_to_flat_tlist(crel->tlist, list_make1(part));
 	}
 	return true;
 }
@@ -46,13 +46,13 @@ add_parts(ConnectorRel *crel, Expr *expr, Index sortgroupref)
 static void
 add_group_column(ConnectorRel *crel, Expr *expr, Index sortgroupref)
 {
-	TargetEntry *tle = makeTargetEntry(expr, list_length(crel->grouped_tlist) + 1, NULL, false);
+	TargetEntry *tle = makeTargetEntry(expr, list_length(crel->tlist) + 1, NULL, false);
 
 	tle->ressortgroupref = sortgroupref;
-	crel->grouped_tlist = lappend(crel->grouped_tlist, tle);
+	crel->tlist = lappend(crel->tlist, tle);
 }
 
-/* Fills grouped_tlist and having; false if the grouping cannot ship. */
+/* Fills tlist and having; false if the grouping cannot ship. */
 static bool
 grouping_ships(PlannerInfo *root, ConnectorRel *crel, PathTarget *target, Node *having)
 {
@@ -84,7 +84,7 @@ grouping_ships(PlannerInfo *root, ConnectorRel *crel, PathTarget *target, Node *
 			return false;
 		crel->having = lappend(crel->having, expr);
 	}
-	return crel->grouped_tlist != NIL;
+	return crel->tlist != NIL;
 }
 
 void
@@ -98,7 +98,7 @@ connector_upper_paths(PlannerInfo *root, UpperRelationKind stage, RelOptInfo *in
 	char	   *sql;
 
 	if (stage != UPPERREL_GROUP_AGG || output_rel->fdw_private != NULL ||
-		input_rel->reloptkind != RELOPT_BASEREL || below == NULL || below->local_conds != NIL ||
+		(!IS_JOIN_REL(input_rel) && input_rel->reloptkind != RELOPT_BASEREL) || below == NULL || below->local_conds != NIL ||
 		root->parse->groupingSets != NIL || root->parse->hasTargetSRFs ||
 		root->rowMarks != NIL ||
 		(!root->parse->groupClause && !root->parse->hasAggs) ||
@@ -106,14 +106,17 @@ connector_upper_paths(PlannerInfo *root, UpperRelationKind stage, RelOptInfo *in
 		return;
 
 	crel = palloc0(sizeof(ConnectorRel));
-	crel->base = below->base;
+	crel->bases = below->bases;
+	crel->outer = below;
+	crel->grouped = true;
+	crel->description = psprintf("Aggregate on (%s)", below->description);
 	crel->userid = below->userid;
 	crel->remote_conds = below->remote_conds;
 	crel->relids = below->relids;
 	if (!grouping_ships(root, crel, output_rel->reltarget, group_extra->havingQual))
 		return;
 	output_rel->fdw_private = crel;
-	sql = connector_deparse_grouped(root, crel, bms_singleton_member(crel->relids), &params);
+	sql = connector_deparse_computed(root, crel, NIL, -1, &params);
 	connector_estimate(sql, crel, params, &crel->rows, &crel->width, &crel->startup_cost,
 					   &crel->total_cost);
 	output_rel->rows = crel->rows;

@@ -394,6 +394,7 @@ typedef struct LatestBlock
 	LatestKey	key;
 	uint64		counter;		/* change counter when the bitmap was read */
 	uint64		flushes;		/* writer_flush_count() then */
+	uint64		completions;	/* transactions that had ended then */
 	uint64	   *bits;
 } LatestBlock;
 
@@ -439,7 +440,7 @@ latest_block(uint64 storage, uint64 block)
 	{
 		entry->bits = NULL;
 		entry->bits = MemoryContextAlloc(latest_context, DELETE_BLOCK_BYTES);
-		entry->counter = entry->flushes = PG_UINT64_MAX;
+		entry->counter = entry->flushes = entry->completions = PG_UINT64_MAX;
 	}
 	latest_last = entry;
 	return entry;
@@ -456,12 +457,23 @@ deleted_latest_loads(void)
 	return latest_loads;
 }
 
+/*
+ * COMMIT PREPARED moves no counter of ours; where prepared transactions are possible the end of any
+ * transaction counts.
+ */
+static uint64
+completions_read(void)
+{
+	return max_prepared_xacts > 0 ? ShmemVariableCache->xactCompletionCount : 0;
+}
+
 /* Reads the block's deltas anew. The counter is read before the snapshot is taken. */
 static void
 reload_latest(LatestBlock *entry)
 {
 	uint64		counter = change_counter_read(entry->key.storage);
 	uint64		flushes = writer_flush_count();
+	uint64		completions = completions_read();
 	Snapshot	snapshot = latest_snapshot_register();
 	DeleteMap  *map;
 	const uint64 *bits;
@@ -479,12 +491,14 @@ reload_latest(LatestBlock *entry)
 	MemoryContextDelete(cxt);
 	entry->counter = counter;
 	entry->flushes = flushes;
+	entry->completions = completions;
 	latest_loads++;
 }
 
 /*
  * Is the row deleted, by a committed transaction or by this one? Exact if the caller holds the row's
- * lock. COMMIT PREPARED moves no counter, so where prepared transactions are possible nothing is kept.
+ * lock. Without `info` (NULL) the block's deltas are not searched for the details: a unique check may ask
+ * for many dead rows of one key.
  */
 bool
 deleted_latest(uint64 storage, RowNumber row, DeleteInfo *info)
@@ -498,10 +512,12 @@ deleted_latest(uint64 storage, RowNumber row, DeleteInfo *info)
 		return true;
 	entry = latest_block(storage, row / DELETE_BLOCK_ROWS);
 	if (entry->counter != change_counter_read(storage) || entry->flushes != writer_flush_count() ||
-		max_prepared_xacts > 0)
+		entry->completions != completions_read())
 		reload_latest(entry);
 	if ((entry->bits[bit / 64] >> (bit % 64) & 1) == 0)
 		return false;
+	if (info == NULL)
+		return true;
 	snapshot = latest_snapshot_register();
 	found = deleted_probe(storage, row, snapshot, info);
 	UnregisterSnapshot(snapshot);

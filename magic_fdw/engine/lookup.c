@@ -562,17 +562,16 @@ static bool
 fetch_dirty(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTableSlot *slot)
 {
 	RowPlace	place = {0};
-	DeleteInfo	info;
 	ReservedRange range;
 
 	snapshot->xmin = snapshot->xmax = InvalidTransactionId;
 	snapshot->speculativeToken = 0;
-	if (writer_find_delete(reader->storage, row, &info))
+	if (writer_find_delete(reader->storage, row, NULL))
 		return false;
 	if (locate_in_overlay(reader, row, &place))
 	{
 		/* the deletion may be flushed although the row is not: it is of an inner subtransaction */
-		if (deleted_latest(reader->storage, row, &info))
+		if (deleted_latest(reader->storage, row, NULL))
 			return false;
 		fill_slot(reader, row, &place, slot);
 		return true;
@@ -592,7 +591,7 @@ fetch_dirty(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTableSlot 
 			return true;
 		}
 		holder = row_lock_holder(reader->rel, row);
-		if (deleted_latest(reader->storage, row, &info))
+		if (deleted_latest(reader->storage, row, NULL))
 			return false;
 		lookup = locate_latest(reader, row, &place);
 		if (lookup == LOOKUP_HOLE)
@@ -632,9 +631,7 @@ row_reader_fetch(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTable
 	/* deltas before directory, see fetch_dirty() */
 	if (!IsMVCCSnapshot(snapshot) && snapshot->snapshot_type != SNAPSHOT_ANY)
 	{
-		DeleteInfo	info;
-
-		if (deleted_latest(reader->storage, row, &info))
+		if (deleted_latest(reader->storage, row, NULL))
 			return false;
 	}
 	if (!row_reader_locate(reader, row, snapshot, &place))

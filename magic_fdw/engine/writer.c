@@ -837,6 +837,8 @@ writer_find_delete(uint64 storage, RowNumber row, DeleteInfo *info)
 	entry = hash_search(write->deletes, &row, HASH_FIND, NULL);
 	if (entry == NULL)
 		return false;
+	if (info == NULL)
+		return true;
 	info->kind = entry->kind;
 	info->successor = entry->successor;
 	info->xmax = GetTopTransactionIdIfAny();

@@ -57,6 +57,7 @@ start() {
 		max_prepared_transactions = 10
 		max_worker_processes = 16
 		log_line_prefix = '%m [%p] %a '
+		statement_timeout = 60s
 		log_statement = all
 	CONF
 	"$bin/pg_ctl" -D "$work/data" -l "$1" -w start >/dev/null || { cat "$1"; exit 2; }

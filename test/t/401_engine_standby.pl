@@ -1,0 +1,98 @@
+# A streaming standby follows a magic table under load, with every WAL record checked against the page it
+# makes; its queries never miss a row that VACUUM removed on the primary (they hold replay up or are
+# cancelled); promoted, it goes on.
+use strict;
+use warnings;
+
+use EngineTest;
+use MagicTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(usleep);
+
+my $am = access_method();
+my $primary = magic_node('primary', allows_streaming => 1, conf => "wal_consistency_checking = all\nautovacuum = off");
+create_twins($primary);
+$primary->safe_psql('postgres', 'CREATE EXTENSION amcheck');
+$primary->backup('b');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($primary, 'b', has_streaming => 1);
+$standby->append_conf('postgresql.conf', "max_standby_streaming_delay = -1\nhot_standby_feedback = off");
+$standby->start;
+
+sub catch_up { $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert')); return; }
+
+my $load = start_load($primary, seconds => long_run() ? 60 : 6);
+# while it follows, each snapshot of the standby has equal twins
+my $looks = 0;
+for (1 .. 10)
+{
+	my $differ = $standby->safe_psql('postgres', <<'SQL');
+SELECT count(*) FROM ((TABLE tm EXCEPT ALL TABLE th) UNION ALL (TABLE th EXCEPT ALL TABLE tm)) x
+SQL
+	$looks++ if $differ eq '0';
+	usleep(200_000);
+}
+is($looks, 10, 'ten looks at the standby under load: the twins are equal in each');
+stop_load($load, wait => 1);
+catch_up();
+compare_twins($standby, 'standby');
+
+# Rows deleted and vacuumed away on the primary, while a standby transaction may still see them by index.
+$primary->safe_psql('postgres', <<"SQL");
+CREATE TABLE c (id int PRIMARY KEY, v int) USING $am;
+INSERT INTO c SELECT g, g FROM generate_series(1, 5000) g;
+SQL
+catch_up();
+my $by_index = 'SET enable_seqscan = off; SELECT count(v), sum(v) FROM c WHERE id BETWEEN 1 AND 5000;';
+my $query = $standby->background_psql('postgres', on_error_stop => 0);
+$query->query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+my $before = $query->query('SELECT count(v), sum(v) FROM c');
+is($before, '5000|12502500', 'a standby transaction sees all rows');
+$primary->safe_psql('postgres', $_) for 'DELETE FROM c WHERE id % 2 = 0', 'VACUUM c', "SELECT merge('c')", 'VACUUM c',
+  'INSERT INTO c SELECT g, -1 FROM generate_series(6000, 9000) g';
+usleep(1_500_000);
+like($query->query($by_index), qr/5000\|12502500/, 'replay waits for it: by index it sees the same');
+like($query->query('SELECT count(v), sum(v) FROM c'), qr/5000\|12502500/, 'and by sequential scan');
+$query->query('COMMIT');
+catch_up();
+like($query->query($by_index), qr/^2500\|6250000$/m, 'after its end it sees the new state');
+$query->quit;
+
+# The same, but the standby does not wait: cancelled, never wrong.
+$standby->append_conf('postgresql.conf', 'max_standby_streaming_delay = 500ms');
+$standby->reload;
+$query = $standby->background_psql('postgres', on_error_stop => 0);
+$query->query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+$query->query('SELECT count(v), sum(v) FROM c WHERE id <= 5000');
+$primary->safe_psql('postgres', $_) for 'DELETE FROM c WHERE id % 3 = 0', 'VACUUM c', "SELECT merge('c')", 'VACUUM c';
+catch_up();
+my $answer = eval { $query->query($by_index) } // '';
+ok($answer =~ /^2500\|6250000$/m || $answer !~ /^\d+\|\d+$/m,
+	'a standby transaction is cancelled or sees its rows, never fewer') or diag($answer);
+eval { $query->quit };
+is($standby->safe_psql('postgres', 'SELECT count(*) FROM c WHERE id <= 5000'), '1667', 'a new one sees the new state');
+
+# VACUUM FULL, TRUNCATE, index builds and DDL travel too
+$primary->safe_psql('postgres', $_) for 'VACUUM FULL c', 'CREATE INDEX c_v ON c (v)', "ALTER TABLE c ADD w int DEFAULT 3",
+  'INSERT INTO c VALUES (100000, 1, 1)', 'TRUNCATE th', 'TRUNCATE tm';
+$primary->safe_psql('postgres', 'INSERT INTO tm SELECT g, g FROM generate_series(1, 100) g; INSERT INTO th TABLE tm');
+catch_up();
+is($standby->safe_psql('postgres', 'SELECT count(*), sum(w) FROM c'), $primary->safe_psql('postgres', 'SELECT count(*), sum(w) FROM c'),
+	'rewritten table on the standby');
+check_table($standby, 'c', 'v', 'rewritten table on the standby');
+
+# promoted in the middle of a load
+$load = start_load($primary);
+usleep(1_500_000);
+$primary->stop('immediate');
+stop_load($load, crashed => 1);
+$standby->promote;
+$standby->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()');
+compare_twins($standby, 'promoted standby');
+$load = start_load($standby, seconds => 2);
+stop_load($load, wait => 1);
+compare_twins($standby, 'promoted standby after a load of its own');
+unlike(slurp_file($standby->logfile), qr/inconsistent page found|PANIC/, 'no WAL record made a page otherwise than the primary');
+done_testing();

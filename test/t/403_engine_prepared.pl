@@ -1,0 +1,80 @@
+# Prepared transactions on a magic table keep their changes and their row locks over a restart and over a
+# crash, and end either way afterwards.
+use strict;
+use warnings;
+
+use EngineTest;
+use MagicTest;
+use Test::More;
+
+my $am = access_method();
+my $node = magic_node('main');
+engine_helpers($node);
+$node->safe_psql('postgres', <<"SQL");
+CREATE TABLE p (id int PRIMARY KEY, v int) USING $am;
+INSERT INTO p SELECT g, 0 FROM generate_series(1, 100) g;
+SQL
+my $state = 'SELECT count(*), sum(v), sum(id) FROM p';
+
+sub prepare
+{
+	my ($name, $base) = @_;
+	$node->safe_psql('postgres', <<"SQL");
+BEGIN;
+UPDATE p SET v = v + 1 WHERE id = $base;
+DELETE FROM p WHERE id = $base + 1;
+SAVEPOINT s;
+INSERT INTO p VALUES ($base * 1000, 1);
+DELETE FROM p WHERE id = $base + 2;
+ROLLBACK TO s;
+INSERT INTO p VALUES ($base * 1000 + 1, 1);
+SELECT id FROM p WHERE id = $base + 3 FOR UPDATE;
+PREPARE TRANSACTION '$name';
+SQL
+	return;
+}
+
+# What another session is told of the rows that a prepared transaction holds.
+sub held
+{
+	my ($base, $when) = @_;
+	for my $case (
+		[ "UPDATE p SET v = 9 WHERE id = $base",         'an update of the updated row' ],
+		[ "DELETE FROM p WHERE id = $base + 1",          'a delete of the deleted row' ],
+		[ "UPDATE p SET v = 9 WHERE id = $base + 3",     'an update of the locked row' ],
+		[ "INSERT INTO p VALUES ($base * 1000 + 1, 0)",  'an insert of the inserted key' ])
+	{
+		my ($out, $err) = ('', '');
+		$node->psql('postgres', "SET lock_timeout = '200ms'; $case->[0]", stdout => \$out, stderr => \$err);
+		like($err, qr/lock timeout/, "$when: $case->[1] waits");
+	}
+	is($node->safe_psql('postgres', "UPDATE p SET v = 0 WHERE id = $base + 2 RETURNING id"), $base + 2,
+		"$when: a row whose delete was rolled back to a savepoint is free");
+	return;
+}
+
+prepare('a', 10);
+prepare('b', 20);
+prepare('c', 30);
+prepare('d', 40);
+is($node->safe_psql('postgres', $state), '100|0|5050', 'nothing is visible before the commit');
+held(10, 'before');
+$node->restart;
+is($node->safe_psql('postgres', $state), '100|0|5050', 'nothing is visible after a restart');
+held(10, 'after a restart');
+$node->safe_psql('postgres', "COMMIT PREPARED 'a'");
+is($node->safe_psql('postgres', $state), '100|2|15040', 'committed after a restart');
+$node->safe_psql('postgres', "ROLLBACK PREPARED 'b'");
+is($node->safe_psql('postgres', $state), '100|2|15040', 'rolled back after a restart');
+$node->safe_psql('postgres', $_) for 'VACUUM p', "SELECT merge('p')";
+$node->stop('immediate');
+$node->start;
+held(30, 'after a crash');
+$node->safe_psql('postgres', $_) for 'VACUUM p', "SELECT merge('p')";
+$node->safe_psql('postgres', "COMMIT PREPARED 'c'");
+is($node->safe_psql('postgres', $state), '100|4|45010', 'committed after a crash, with VACUUM and a merge before');
+$node->safe_psql('postgres', "ROLLBACK PREPARED 'd'");
+$node->safe_psql('postgres', 'UPDATE p SET v = 5 WHERE id IN (10, 20, 30, 40)');
+is($node->safe_psql('postgres', $state), '100|22|45010', 'the rows are free again');
+check_table($node, 'p', 'id', 'at the end');
+done_testing();

@@ -21,6 +21,7 @@ stop_load($load, wait => 1);
 compare_twins($node, 'primary');
 my $restored = PostgreSQL::Test::Cluster->new('restored');
 $restored->init_from_backup($node, 'under_load');
+$restored->append_conf('postgresql.conf', 'archive_mode = off');
 $restored->start;
 compare_twins($restored, 'base backup under load');
 $restored->safe_psql('postgres', 'SELECT op(g % 100, g, g % 100) FROM generate_series(1, 200) g');
@@ -34,7 +35,7 @@ $node->safe_psql('postgres', $_) for 'DELETE FROM tm', 'DELETE FROM th', 'VACUUM
   "INSERT INTO tm SELECT g, 0 FROM generate_series(1, 5000) g", 'SELECT pg_switch_wal()', 'INSERT INTO th TABLE tm', 'CHECKPOINT';
 my $pitr = PostgreSQL::Test::Cluster->new('pitr');
 $pitr->init_from_backup($node, 'under_load', has_restoring => 1, standby => 0);
-$pitr->append_conf('postgresql.conf', "recovery_target_name = 'here'\nrecovery_target_action = promote");
+$pitr->append_conf('postgresql.conf', "archive_mode = off\nrecovery_target_name = 'here'\nrecovery_target_action = promote");
 $pitr->start;
 $pitr->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()');
 is($pitr->safe_psql('postgres', 'SELECT count(*), sum(v), sum(n) FROM tm'), $sum, 'point-in-time recovery');

@@ -37,8 +37,8 @@
 #define GROUP_ROWS 256
 
 /* Row locks in a group, in a block, in a table before its tag is tried; and between two tries. */
-#define ROWS_BEFORE_GROUP 16
-#define ROWS_BEFORE_BLOCK 32
+#define ROWS_BEFORE_GROUP 32
+#define ROWS_BEFORE_BLOCK 64
 #define LOCKS_BEFORE_TABLE 2000
 
 typedef struct LockCountKey

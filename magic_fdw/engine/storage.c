@@ -195,7 +195,11 @@ storage_create(const RelFileNode *node, char persistence, bool rewrite)
 	uint64		rewriter = rewrite ? U64FromFullTransactionId(GetCurrentFullTransactionId()) : 0;
 
 	fill_metapage(page, rewriter);
-	if (persistence == RELPERSISTENCE_PERMANENT)
+	/*
+	 * With wal_level = minimal the file is synced at commit and nothing that follows is logged: replay of
+	 * this page would bring its first state back.
+	 */
+	if (persistence == RELPERSISTENCE_PERMANENT && XLogIsNeeded())
 		log_newpage(&smgr->smgr_rnode.node, MAIN_FORKNUM, META_BLOCK, page, true);
 	PageSetChecksumInplace(page, META_BLOCK);
 	smgrextend(smgr, MAIN_FORKNUM, META_BLOCK, block.data, true);

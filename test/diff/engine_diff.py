@@ -295,8 +295,8 @@ class Game:
         n = self.identity()
         return self.rng.choice([
             'id = %d' % n, 'id = %d' % n, 'id = %d' % n, 'id IN (%d, %d, %d)' % (n, self.identity(), self.identity()),
-            'id BETWEEN %d AND %d' % (n, n + 8), 'id BETWEEN %d AND %d AND v > %d' % (n, n + 20, self.rng.randrange(100)),
-            'v = %d AND id < %d' % (self.rng.randrange(100), 300)])
+            'id BETWEEN %d AND %d' % (n, n + 5), 'id BETWEEN %d AND %d AND v > %d' % (n, n + 5, self.rng.randrange(100)),
+            'v = %d AND id < %d' % (self.rng.randrange(100), 100)])
 
     def assignment(self):
         rng = self.rng
@@ -313,7 +313,7 @@ class Game:
         names = ', '.join(['id', 'v'] + [c.name for c in self.columns])
         returning = rng.choice(['', '', ' RETURNING *'])
         pick = rng.random()
-        rows = 30
+        rows = 6
         if pick < 0.18:
             n = rng.choice([1, 1, 1, 2, 5])
             sql = 'INSERT INTO @t (%s) VALUES %s%s' % (names, ', '.join(self.row() for _ in range(n)), returning)
@@ -386,7 +386,7 @@ class Game:
                 self.finish(session)
             return
         pick = rng.random()
-        if pick < 0.12 or session.rows > 200:
+        if pick < 0.12 or session.rows > 18:
             self.finish(session)
         elif pick < 0.20:
             name = 's%d' % len(session.savepoints)

@@ -355,7 +355,8 @@ vacuum_table(Relation rel, VacuumParams *params, BufferAccessStrategy strategy)
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_VACUUM_INDEX);
 	(void) vacuum_indexes(rel, params, strategy, live);
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_VACUUM_HEAP);
-	replaced = compact_table(rel, false, true);
+	/* a merge under SERIALIZABLE would conflict with every writer */
+	replaced = IsolationIsSerializable() ? 0 : compact_table(rel, false, true);
 	sweep_leaked_pages(rel);
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_TRUNCATE);
 	if (params->truncate != VACOPTVALUE_DISABLED)

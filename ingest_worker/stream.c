@@ -672,8 +672,14 @@ main_loop(Worker *worker)
 		}
 		if (worker->feed->stop_ts != 0 && worker->applied_ts >= worker->feed->stop_ts)
 			return stop(worker);
-		if (!worker->peeked && peek(worker, &error) == SOURCE_FAILED)
-			return source_failed(worker, &error);
+		if (!worker->peeked)
+		{
+			if (peek(worker, &error) == SOURCE_FAILED)
+				return source_failed(worker, &error);
+			/* from now on something waits to be applied: the view shows for how long */
+			if (worker->peeked)
+				stream_publish(worker);
+		}
 		if (worker->peeked && GetCurrentTimestamp() >= worker->next_apply)
 		{
 			if (!run_round(worker, &outcome))

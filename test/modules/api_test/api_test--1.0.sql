@@ -1,0 +1,21 @@
+\echo Use "CREATE EXTENSION api_test" to load this file. \quit
+
+-- Writes one batch: the rows of two queries (NULL = none), whose columns are those of the table. The key
+-- columns are attribute numbers; none = rows are matched whole.
+CREATE FUNCTION api_write(rel regclass, key int2[], deletes text, inserts text,
+	OUT inserted bigint, OUT deleted bigint, OUT missing bigint, OUT conflicts bigint)
+LANGUAGE c AS 'MODULE_PATHNAME', 'api_test_write';
+
+CREATE FUNCTION api_truncate(rel regclass) RETURNS bigint
+LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'api_test_truncate';
+
+-- Scans columns of the rows where `condition` compares with `value`; compare: = < <= >= > null notnull.
+CREATE FUNCTION api_scan(rel regclass, columns int2[], condition int, compare text, value text)
+RETURNS SETOF text LANGUAGE c AS 'MODULE_PATHNAME', 'api_test_scan';
+
+-- Starts writing for a feed in this transaction: the fence against a second writer.
+CREATE FUNCTION api_begin(feed_id int) RETURNS void
+LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'api_test_begin';
+
+CREATE FUNCTION api_find_engine(name text) RETURNS text
+LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'api_test_find_engine';

@@ -1,7 +1,7 @@
 /*
  * cluster.c
- *		What calculator clusters need of C: borders that divide a table, and a snapshot that several
- *		connections share.
+ *		What calculator clusters need of C: borders that divide a table, and a snapshot that
+ *		several connections share.
  */
 #include "postgres.h"
 
@@ -50,7 +50,8 @@ block_borders(Relation rel, int n, ItemPointer borders)
 /*
  * magic.partition_borders(rel regclass, n int) -> tid[]
  *
- * At most n - 1 ascending TIDs that divide the stored rows of one table into parts of about the same size.
+ * At most n - 1 ascending TIDs that divide the stored rows of one table into parts of about the
+ * same size.
  */
 Datum
 magic_partition_borders(PG_FUNCTION_ARGS)

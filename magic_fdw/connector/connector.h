@@ -4,7 +4,7 @@
  *
  *	option.c	options of servers, user mappings, tables and columns; the validator
  *	base.c		the relation behind a foreign table
- *	query.c		a query on that relation: parse, rewrite, plan, run, in the caller's transaction
+ *	query.c		a query on that relation: parse, rewrite, plan, run, inside the caller's
  *	shippable.c	which expressions mean the same on the other side, and why not
  *	deparse.c	planner trees to SQL
  *	plan.c		sizes, paths and plans of scans
@@ -131,8 +131,8 @@ extern InnerQuery *connector_query(const char *sql, Oid foreigntableid, Oid user
 								   int nparams, Oid *param_types, QueryPurpose purpose);
 
 /*
- * Keeps the plan's relations open until it is released, so that this session cannot alter them while
- * the plan waits for its next execution. Checks the plan's privileges first.
+ * Keeps the plan's relations open until it is released, so that this session cannot alter them
+ * while the plan waits for its next execution. Checks the plan's privileges first.
  */
 extern void connector_hold(InnerQuery *query);
 extern void connector_release(InnerQuery *query);
@@ -159,8 +159,8 @@ extern Oid	connector_user(RangeTblEntry *rte);
 /* ---- plan.c ---- */
 
 /*
- * What the planner keeps of a relation that one inner query can give: a foreign table, a join of such
- * relations, or a grouping of one of them.
+ * What the planner keeps of a relation that one inner query can give: a foreign table, a join of
+ * such relations, or a grouping of one of them.
  */
 typedef struct ConnectorRel
 {
@@ -199,12 +199,12 @@ enum ScanPrivate
 	SCAN_LOCK_ROWS,				/* Boolean: the scan feeds an UPDATE or DELETE */
 	SCAN_NOT_PUSHED,			/* List of String */
 	SCAN_USER_RTI,				/* Integer: range table entry whose user counts */
-	SCAN_RELATIONS				/* String: what an upper relation computes, for EXPLAIN; "" for a scan */
+	SCAN_RELATIONS				/* String for EXPLAIN: what is joined or grouped, or "" */
 };
 
 extern void connector_foreign_scan_sizes(PlannerInfo *root, RelOptInfo *baserel,
 										 Oid foreigntableid);
-/* Adds paths for the order and the LIMIT that the query wants, where the inner query can give them. */
+/* Adds a path in the query's order and with its LIMIT, if the inner query can give them. */
 extern void connector_ordered_path(PlannerInfo *root, RelOptInfo *rel);
 extern void connector_add_path(PlannerInfo *root, RelOptInfo *rel, double inner_rows, double rows,
 							   Cost startup_cost, Cost total_cost, List *pathkeys, double limit,

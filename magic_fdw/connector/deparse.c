@@ -8,7 +8,7 @@
  * that they are, because the explicit and the implicit spelling of a length cast differ.
  *
  * Constants are text in their output format, with their type: `'2020-01-01'::date`. Parameters and
- * columns of other relations become $1, $2, ...; what to pass is collected in DeparseContext.params.
+ * columns of other relations become $1, $2, ...; DeparseContext.params collects what to pass.
  */
 #include "postgres.h"
 

@@ -3,9 +3,9 @@
  *		IMPORT FOREIGN SCHEMA and ANALYZE.
  *
  * Imported are tables, views and materialised views, with the types, collations and NOT NULL of
- * their columns; partitions come with their parent, unless LIMIT TO names them. Options: import_collate
- * and import_not_null (default true), import_default (default false: an INSERT leaves out
- * the columns that it does not name, so the defaults of the base apply).
+ * their columns; partitions come with their parent, unless LIMIT TO names them. Options:
+ * import_collate and import_not_null (default true), import_default (default false: an INSERT names
+ * only the user's columns, so the defaults of the base apply).
  */
 #include "postgres.h"
 

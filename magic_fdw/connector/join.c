@@ -2,13 +2,13 @@
  * join.c
  *		Joins on the other side.
  *
- * An inner or left join of two relations that one inner query each can give becomes one inner query,
- * if every join clause ships and no clause of the two has to be checked here. Conditions of the outer
- * side and those that stand above the join go to WHERE; conditions of the inner side of a left join go
- * to ON, where they mean the same.
+ * An inner or left join of two relations that one inner query each can give becomes one inner
+ * query, if every join clause ships and no clause of the two has to be checked here. Conditions of
+ * the outer side and those that stand above the join go to WHERE; conditions of the inner side of a
+ * left join go to ON, where they mean the same.
  *
- * Not joined there: semi and anti joins, full joins, queries that lock or change rows (the rows of the
- * single tables are needed when a row is checked again), and lateral references.
+ * Not joined there: semi and anti joins, full joins, queries that lock or change rows (the rows of
+ * the single tables are needed when a row is checked again), and lateral references.
  */
 #include "postgres.h"
 

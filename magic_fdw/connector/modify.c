@@ -108,8 +108,9 @@ static void
 add_update_targets(PlannerInfo *root, Index rtindex, RangeTblEntry *target_rte,
 				   Relation target_relation)
 {
-	Var		   *var = makeVar(rtindex, SelfItemPointerAttributeNumber, TIDOID, -1, InvalidOid, 0);
+	Var		   *var;
 
+	var = makeVar(rtindex, SelfItemPointerAttributeNumber, TIDOID, -1, InvalidOid, 0);
 	add_row_identity_var(root, var, rtindex, "ctid");
 }
 

@@ -3,9 +3,9 @@
  *		Sizes, paths and plans of scans of foreign tables.
  *
  * Estimates are the base's own: the inner query of each path is planned, and its rows, width and
- * cost are taken, plus what fetching a row and checking the clauses that stay here costs. Paths:
- * one plain, one for the order and the LIMIT that the query wants, and one for each set of outer relations whose
- * columns can go in as parameters.
+ * cost are taken, plus what fetching a row and checking the clauses that stay here cost. Paths: one
+ * plain, one for the order and the LIMIT that the query wants, and one for each set of outer
+ * relations whose columns can go in as parameters.
  *
  * The base's OID goes into the plan's dependencies, so that a cached plan is made anew when the
  * base changes.
@@ -213,8 +213,8 @@ connector_ordered_path(PlannerInfo *root, RelOptInfo *baserel)
 		sql = connector_deparse_select(root, crel, baserel->relid, crel->remote_conds, pathkeys,
 									   limit, NULL, &attrs, &params);
 	connector_estimate(sql, crel, params, &rows, &width, &startup_cost, &total_cost);
-	connector_add_path(root, baserel, rows, limit < 0 ? baserel->rows : rows, startup_cost, total_cost,
-				  pathkeys, limit, NULL);
+	connector_add_path(root, baserel, rows, limit < 0 ? baserel->rows : rows, startup_cost,
+					   total_cost, pathkeys, limit, NULL);
 }
 
 /* Does a join clause ship with the columns of other relations as parameters? */
@@ -303,8 +303,8 @@ get_paths(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid)
 	ConnectorRel *crel = baserel->fdw_private;
 	ListCell   *lc;
 
-	connector_add_path(root, baserel, crel->rows, baserel->rows, crel->startup_cost, crel->total_cost,
-				  NIL, -1, baserel->lateral_relids);
+	connector_add_path(root, baserel, crel->rows, baserel->rows, crel->startup_cost,
+					   crel->total_cost, NIL, -1, baserel->lateral_relids);
 	if (bms_is_empty(baserel->lateral_relids))
 		connector_ordered_path(root, baserel);
 	foreach (lc, parameter_sources(root, baserel))
@@ -378,8 +378,8 @@ base_scan_plan(PlannerInfo *root, RelOptInfo *baserel, ForeignPath *path, List *
 								   floatVal(linitial(path->fdw_private)), target ? NULL : locking,
 								   &attrs, &params);
 	return make_foreignscan(tlist, local, baserel->relid, params,
-							lappend(list_make5(makeString(sql), attrs, makeBoolean(target), not_pushed,
-											   makeInteger(baserel->relid)),
+							lappend(list_make5(makeString(sql), attrs, makeBoolean(target),
+											   not_pushed, makeInteger(baserel->relid)),
 									makeString("")),
 							NIL, get_actual_clauses(remote), outer_plan);
 }

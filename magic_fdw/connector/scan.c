@@ -184,8 +184,8 @@ iterate_scan(ForeignScanState *node)
 }
 
 /*
- * EvalPlanQual has the rows of single tables at hand and checks them itself. What has no table of its
- * own is a sub-select below the query that is checked, and must really be computed.
+ * EvalPlanQual has the rows of single tables at hand and checks them itself. What has no table of
+ * its own is a sub-select below the query that is checked, and must really be computed.
  */
 static bool
 recheck_scan(ForeignScanState *node, TupleTableSlot *slot)

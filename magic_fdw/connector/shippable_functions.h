@@ -1,6 +1,6 @@
 /*
  * shippable_functions.h
- *		The functions that a foreign scan may evaluate on the other side; read by shippable.c only.
+ *		The functions that may be evaluated on the other side; read by shippable.c only.
  *
  * Nothing ships that is not listed. An operator ships if its function is listed here.
  */

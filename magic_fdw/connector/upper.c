@@ -2,9 +2,10 @@
  * upper.c
  *		Grouping and aggregation on the other side.
  *
- * GROUP BY, the aggregates and HAVING of a query on foreign tables ship as one inner query when their join does,
- * everything in them ships and no WHERE clause has to be checked here. Grouping sets, and what
- * comes after the grouping (windows, DISTINCT, ORDER BY, LIMIT), are computed here on its result.
+ * GROUP BY, the aggregates and HAVING of a query on foreign tables ship as one inner query when
+ * their join does, everything in them ships and no WHERE clause has to be checked here. Grouping
+ * sets, and what comes after the grouping (windows, DISTINCT, ORDER BY, LIMIT), are computed here on
+ * its result.
  */
 #include "postgres.h"
 
@@ -98,7 +99,8 @@ connector_upper_paths(PlannerInfo *root, UpperRelationKind stage, RelOptInfo *in
 	char	   *sql;
 
 	if (stage != UPPERREL_GROUP_AGG || output_rel->fdw_private != NULL ||
-		(!IS_JOIN_REL(input_rel) && input_rel->reloptkind != RELOPT_BASEREL) || below == NULL || below->local_conds != NIL ||
+		(!IS_JOIN_REL(input_rel) && input_rel->reloptkind != RELOPT_BASEREL) ||
+		below == NULL || below->local_conds != NIL ||
 		root->parse->groupingSets != NIL || root->parse->hasTargetSRFs ||
 		root->rowMarks != NIL ||
 		(!root->parse->groupClause && !root->parse->hasAggs) ||

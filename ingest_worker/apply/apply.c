@@ -171,6 +171,20 @@ max_relations(void)
 	return Max(8, max_locks_per_xact * (MaxBackends + max_prepared_xacts) / 16);
 }
 
+/*
+ * Tables that were there before a reader was named: let it read them.
+ */
+static void
+grant_readers(Apply *apply)
+{
+	ListCell *lc;
+
+	if (apply->readers == NIL)
+		return;
+	foreach (lc, registry_relations(apply))
+		apply->engine->grant_readers(apply->conn, lfirst_oid(lc), apply->readers);
+}
+
 Apply *
 apply_open(const ApplyConfig *config)
 {
@@ -210,6 +224,7 @@ apply_open(const ApplyConfig *config)
 	set_config(apply, config);
 	apply->engine = find_engine(apply->config.engine);
 	apply->conn = apply->engine->open(apply->config.engine_server);
+	grant_readers(apply);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(old);

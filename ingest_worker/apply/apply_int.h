@@ -266,6 +266,7 @@ extern ApplyTable *registry_add(Apply *apply, const char *database, size_t datab
 								const char *table, size_t table_len);
 extern ApplyTable *registry_find_by_name(Apply *apply, const char *table, size_t len,
 										 int *nfound);
+extern List *registry_relations(Apply *apply);
 extern List *registry_tables_of(Apply *apply, const char *database, size_t len);
 extern void registry_store(Apply *apply, ApplyTable *table);
 extern void registry_remove(Apply *apply, ApplyTable *table);

@@ -530,6 +530,33 @@ registry_find_by_name(Apply *apply, const char *table, size_t len, int *nfound)
 	return *nfound == 1 ? linitial(tables) : NULL;
 }
 
+/*
+ * Relations of the feed that it made itself.
+ */
+List *
+registry_relations(Apply *apply)
+{
+	static SPIPlanPtr plan = NULL;
+	Statement stmt = {0};
+	List *relations = NIL;
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext old;
+	bool isnull;
+
+	spi_begin();
+	arg_int(&stmt, apply->config.feed_id);
+	run(&stmt, &plan,
+		"SELECT relation::pg_catalog.oid FROM magic.feed_table"
+		" WHERE feed_id OPERATOR(pg_catalog.=) $1 AND relation IS NOT NULL AND NOT adopted");
+	old = MemoryContextSwitchTo(caller);
+	for (uint64 i = 0; i < SPI_processed; i++)
+		relations =
+			lappend_oid(relations, DatumGetObjectId(field(SPI_tuptable->vals[i], 1, &isnull)));
+	MemoryContextSwitchTo(old);
+	spi_end();
+	return relations;
+}
+
 /* ---------------------------------------------------------------- matching with the relation */
 
 static void

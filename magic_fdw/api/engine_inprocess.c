@@ -349,6 +349,7 @@ const MagicEngine inprocess_engine = {
 	.drop_schema = inprocess_drop_schema,
 	.create_table = inprocess_create_table,
 	.drop_table = inprocess_drop_table,
+	.grant_readers = inprocess_grant_readers,
 	.rename_table = inprocess_rename_table,
 	.alter_table = inprocess_alter_table,
 	.compact = inprocess_compact,

@@ -83,6 +83,7 @@ extern void inprocess_create_schema(MagicConnection *conn, const char *name, Oid
 extern void inprocess_drop_schema(MagicConnection *conn, const char *name, Oid owner);
 extern Oid inprocess_create_table(MagicConnection *conn, const MagicTableDef *def);
 extern void inprocess_drop_table(MagicConnection *conn, Oid relid);
+extern void inprocess_grant_readers(MagicConnection *conn, Oid relid, List *readers);
 extern void inprocess_rename_table(MagicConnection *conn, Oid relid, const char *schema,
 								   const char *name);
 extern void inprocess_alter_table(MagicConnection *conn, Oid relid, const MagicAlter *steps,

@@ -183,26 +183,40 @@ inprocess_drop_schema(MagicConnection *conn, const char *name, Oid owner)
 }
 
 /*
- * Let the readers see a table. A role that lacks USAGE on the schema gets it, if the owner may give
- * it.
+ * Let the readers see a table. They get USAGE on the schema as well, if the owner may give it.
  */
 static void
-grant_readers(Oid owner, const MagicTableDef *def)
+grant(Oid owner, const char *schema, const char *name, List *readers)
 {
 	StringInfoData roles;
 	ListCell *lc;
 
-	if (def->readers == NIL)
+	if (readers == NIL)
 		return;
 	initStringInfo(&roles);
-	foreach (lc, def->readers)
+	foreach (lc, readers)
 		appendStringInfo(&roles, "%s%s", roles.len > 0 ? ", " : "",
 						 quote_identifier(GetUserNameFromId(lfirst_oid(lc), false)));
-	if (pg_namespace_ownercheck(get_namespace_oid(def->schema, false), owner))
-		run_as(owner, psprintf("GRANT USAGE ON SCHEMA %s TO %s", quote_identifier(def->schema),
-							   roles.data));
+	if (pg_namespace_ownercheck(get_namespace_oid(schema, false), owner))
+		run_as(owner,
+			   psprintf("GRANT USAGE ON SCHEMA %s TO %s", quote_identifier(schema), roles.data));
 	run_as(owner, psprintf("GRANT SELECT ON TABLE %s TO %s",
-						   quote_qualified_identifier(def->schema, def->name), roles.data));
+						   quote_qualified_identifier(schema, name), roles.data));
+}
+
+void
+inprocess_grant_readers(MagicConnection *conn, Oid relid, List *readers)
+{
+	char *name = get_rel_name(relid);
+	List *lacking = NIL;
+	ListCell *lc;
+
+	if (name == NULL)
+		return;
+	foreach (lc, readers)
+		if (pg_class_aclcheck(relid, lfirst_oid(lc), ACL_SELECT) != ACLCHECK_OK)
+			lacking = lappend_oid(lacking, lfirst_oid(lc));
+	grant(relation_owner(relid), get_namespace_name(get_rel_namespace(relid)), name, lacking);
 }
 
 Oid
@@ -233,7 +247,7 @@ inprocess_create_table(MagicConnection *conn, const MagicTableDef *def)
 	}
 	appendStringInfo(&buf, ") USING %s", quote_identifier(INPROCESS_ACCESS_METHOD));
 	run_as(def->owner, buf.data);
-	grant_readers(def->owner, def);
+	grant(def->owner, def->schema, def->name, def->readers);
 	nsp = get_namespace_oid(def->schema, false);
 	return get_relname_relid(def->name, nsp);
 }

@@ -256,6 +256,9 @@ typedef struct MagicEngine
 	void		(*drop_schema) (MagicConnection *conn, const char *name, Oid owner);
 	Oid			(*create_table) (MagicConnection *conn, const MagicTableDef *def);
 	void		(*drop_table) (MagicConnection *conn, Oid relid);
+
+	/* Let these roles read a table that exists; those that may already are left alone. */
+	void		(*grant_readers) (MagicConnection *conn, Oid relid, List *readers);
 	void		(*rename_table) (MagicConnection *conn, Oid relid, const char *schema,
 								 const char *name);
 	void		(*alter_table) (MagicConnection *conn, Oid relid, const MagicAlter *steps,

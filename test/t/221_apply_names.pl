@@ -133,6 +133,9 @@ is(sql("select relowner::regrole from pg_class where oid = 'mine.t'::regclass"),
 is(sql('set role reader; select * from mine.t'), '1', 'readers read');
 $node->psql('postgres', 'set role other; select * from mine.t', stderr => \$err);
 like($err, qr/permission denied/, 'nobody else does');
+sql("select magic.alter_feed('r', readers => 'reader, other')");
+ok($node->poll_query_until('postgres', "select has_table_privilege('other', 'mine.t', 'select')"),
+	'a reader named later reads tables that are there');
 
 $node->stop;
 done_testing();

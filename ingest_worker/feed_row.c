@@ -210,6 +210,25 @@ feed_row_changed(int32 feed_id, TransactionId xmin)
 	return changed;
 }
 
+/* Nothing lies between the applied TS and `ts`: moves the applied TS there. */
+void
+feed_position_advance(int32 feed_id, int64 ts)
+{
+	Oid types[2] = {INT4OID, INT8OID};
+	Datum values[2];
+
+	values[0] = Int32GetDatum(feed_id);
+	values[1] = Int64GetDatum(ts);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	query("UPDATE magic.feed_position SET applied_ts = $2, applied_at = clock_timestamp()"
+		  " WHERE feed_id = $1 AND applied_ts < $2",
+		  2, types, values, NULL, false);
+	SPI_finish();
+	PopActiveSnapshot();
+}
+
 /* Writes why the feed rests; `error` NULL for a state that is none. */
 void
 feed_rest_write(int32 feed_id, const char *state, const FeedErrorInfo *error)

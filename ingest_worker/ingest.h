@@ -22,6 +22,7 @@ extern const FeedApi *feed_api(void);
 extern bool feed_extension_exists(void);
 extern bool feed_row_load(int32 feed_id, FeedRow *row);
 extern bool feed_row_changed(int32 feed_id, TransactionId xmin);
+extern void feed_position_advance(int32 feed_id, int64 ts);
 extern void feed_rest_write(int32 feed_id, const char *state, const FeedErrorInfo *error);
 
 /* slot.c: what a worker publishes */

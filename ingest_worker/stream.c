@@ -27,6 +27,8 @@
 #define ROUND_LIMIT_US USECS_PER_SEC
 /* The row of magic.feed is read again this often, and whenever the latch is set. */
 #define REFRESH_US USECS_PER_SEC
+/* In a round, how long to wait for a record that the source has and that is not fetched yet. */
+#define FETCH_PATIENCE_US (200 * 1000)
 /* Only replays for this long, without progress: another stream, or a rebuilt one. */
 #define SOURCE_BEHIND_US (60 * USECS_PER_SEC)
 /* Pause after a lock could not be had, doubled each time up to the second one. */
@@ -474,11 +476,38 @@ announce(Worker *worker)
 	ConditionVariableBroadcast(&worker->slot->changed);
 }
 
+/*
+ * Nothing is at hand in a round. If the source has more that is only not fetched yet, waits for it
+ * a little: a round ends at the end of the source, not where fetching happens to be. False = end.
+ */
+static bool
+wait_for_more(Worker *worker, TimestampTz last_record)
+{
+	int fd = source_wait_fd(worker->source);
+	int happened;
+
+	if (source_drained(worker->source) || fd < 0 ||
+		GetCurrentTimestamp() - last_record > FETCH_PATIENCE_US)
+		return false;
+	happened = WaitLatchOrSocket(MyLatch,
+								 WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+								 fd, 20, PG_WAIT_EXTENSION);
+	if (happened & WL_LATCH_SET)
+	{
+		ResetLatch(MyLatch);
+		worker->next_refresh = 0;
+	}
+	if (happened & WL_SOCKET_READABLE)
+		source_clear_fd(worker->source);
+	return true;
+}
+
 /* Feeds records until something ends the round. Nothing is committed here but before a suspect. */
 static RoundEnd
 feed_records(Worker *worker, StreamOutcome *outcome)
 {
 	TimestampTz started = GetCurrentTimestamp();
+	TimestampTz last_record = started;
 	SourceError source_error;
 	int64 stop_ts = worker->feed->stop_ts;
 
@@ -491,11 +520,14 @@ feed_records(Worker *worker, StreamOutcome *outcome)
 		switch (peek(worker, &source_error))
 		{
 			case SOURCE_EMPTY:
+				if (wait_for_more(worker, last_record))
+					continue;
 				return ROUND_DRAINED;
 			case SOURCE_FAILED:
 				*outcome = source_failed(worker, &source_error);
 				return ROUND_FAILED;
 			case SOURCE_RECORD:
+				last_record = GetCurrentTimestamp();
 				break;
 		}
 		*outcome = STREAM_ERROR;
@@ -528,20 +560,20 @@ feed_records(Worker *worker, StreamOutcome *outcome)
 	}
 }
 
-/* stop_ts is reached: the applied TS becomes stop_ts even if no message bears it. */
+/*
+ * stop_ts is reached and everything up to it is committed: the applied TS becomes stop_ts even if no
+ * message bears it.
+ */
 static StreamOutcome
 stop(Worker *worker)
 {
-	if (worker->applied_ts < worker->feed->stop_ts)
-	{
-		apply_advance(worker->apply, worker->feed->stop_ts);
-		if (!commit(worker))
-			return STREAM_AGAIN;
-	}
-	announce(worker);
 	StartTransactionCommand();
+	feed_position_advance(worker->feed->id, worker->feed->stop_ts);
 	feed_rest_write(worker->feed->id, "stopped", NULL);
 	CommitTransactionCommand();
+	MemoryContextSwitchTo(worker->context);
+	worker->applied_ts = Max(worker->applied_ts, worker->feed->stop_ts);
+	announce(worker);
 	slot_set_state(worker->slot, FEED_STOPPED, NULL);
 	return STREAM_REST;
 }

@@ -80,6 +80,13 @@ keep_error(const ErrorData *edata)
 		snprintf(error->detail, sizeof(error->detail), "%s%sRaised by %s, %s:%d.",
 				 edata->detail ? edata->detail : "", edata->detail ? " " : "",
 				 edata->funcname ? edata->funcname : "?", edata->filename, edata->lineno);
+	if (edata->context)
+	{
+		size_t used = strlen(error->detail);
+
+		snprintf(error->detail + used, sizeof(error->detail) - used, "%sContext: %s.",
+				 used ? " " : "", edata->context);
+	}
 	if (!worker.peeked)
 		return;
 	describe_record(where, sizeof(where), &worker.record);

@@ -413,6 +413,13 @@ file_reached(Source *source, const SourcePosition *end)
 	return file->fd >= 0 && source_position_compare(&seen, end) >= 0;
 }
 
+/* Files are read when asked for. */
+static bool
+file_drained(Source *source)
+{
+	return true;
+}
+
 static const char *
 file_trouble(Source *source)
 {
@@ -481,6 +488,7 @@ static const SourceMethods file_methods = {
 	.release = file_release,
 	.end = file_end,
 	.reached = file_reached,
+	.drained = file_drained,
 	.trouble = file_trouble,
 	.distance = file_distance,
 	.wait_fd = file_wait_fd,

@@ -386,6 +386,21 @@ kafka_reached(Source *source, const SourcePosition *end)
 	return Max(kafka->expected, kafka->seen_end) >= end->offset;
 }
 
+static bool
+kafka_drained(Source *source)
+{
+	KafkaSource *kafka = (KafkaSource *) source;
+	int64 low;
+	int64 high;
+
+	/* the end as the last fetch saw it */
+	if (rd_kafka_get_watermark_offsets(kafka->client, kafka->topic_name, 0, &low, &high) !=
+			RD_KAFKA_RESP_ERR_NO_ERROR ||
+		high < 0)
+		return true;
+	return Max(kafka->expected, kafka->seen_end) >= high;
+}
+
 static const char *
 kafka_trouble(Source *source)
 {
@@ -616,6 +631,7 @@ static const SourceMethods kafka_methods = {
 	.release = kafka_release,
 	.end = kafka_end,
 	.reached = kafka_reached,
+	.drained = kafka_drained,
 	.trouble = kafka_trouble,
 	.distance = kafka_distance,
 	.wait_fd = kafka_wait_fd,

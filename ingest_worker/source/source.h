@@ -86,6 +86,7 @@ typedef struct SourceMethods
 	void (*release)(Source *source, SourceRecord *record);
 	bool (*end)(Source *source, SourcePosition *end, SourceError *error);
 	bool (*reached)(Source *source, const SourcePosition *end);
+	bool (*drained)(Source *source);
 	const char *(*trouble)(Source *source);
 	int64 (*distance)(Source *source, const SourcePosition *from);
 	int (*wait_fd)(Source *source);
@@ -129,6 +130,16 @@ static inline bool
 source_reached(Source *source, const SourcePosition *end)
 {
 	return source->methods->reached(source, end);
+}
+
+/*
+ * After SOURCE_EMPTY: is that the end of the source as far as is known, or has fetching ahead only
+ * not kept up?
+ */
+static inline bool
+source_drained(Source *source)
+{
+	return source->methods->drained(source);
 }
 
 /* Why nothing comes at present (no broker answers), NULL if all is well; may ask the broker. */

@@ -662,17 +662,53 @@ align_key(AlterWork *work)
 		add_step(work, MAGIC_SET_KEY, NULL)->keys = names;
 }
 
+/*
+ * Raise the error under way again, with what the operator needs. TiDB converts what it can in a
+ * session without strict SQL mode ('x' becomes the number 0), and no message says to what.
+ */
+static void
+rows_do_not_fit(AlterWork *work)
+{
+	ErrorData *error = CopyErrorData();
+
+	FlushErrorState();
+	ereport(ERROR,
+			(errcode(error->sqlerrcode),
+			 errmsg("rows of table \"%s\".\"%s\" do not fit what DDL of the stream makes of it: %s",
+					work->table->database, work->table->table, error->message),
+			 work->event ? errdetail("%.*s", SLICE(work->event->ddl_text)) : 0,
+			 errhint("Correct these rows here (the feed's option on_local_write lets you), or alter the "
+					 "table by hand and pass over the record with magic.skip(); then resume the "
+					 "feed.")));
+}
+
 static void
 run_steps(AlterWork *work)
 {
 	int n = list_length(work->steps);
 	MagicAlter *steps = palloc(Max(n, 1) * sizeof(MagicAlter));
+	MemoryContext caller = CurrentMemoryContext;
 	ListCell *lc;
 
 	foreach (lc, work->steps)
 		steps[foreach_current_index(lc)] = *(MagicAlter *) lfirst(lc);
-	if (n > 0)
+	if (n == 0)
+		return;
+	PG_TRY();
+	{
 		work->apply->engine->alter_table(work->apply->conn, work->table->relid, steps, n);
+	}
+	PG_CATCH();
+	{
+		int category = ERRCODE_TO_CATEGORY(geterrcode());
+
+		if (category != ERRCODE_DATA_EXCEPTION &&
+			category != ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(caller);
+		rows_do_not_fit(work);
+	}
+	PG_END_TRY();
 }
 
 /*

@@ -207,7 +207,7 @@ measure(PackReader *reader, ReaderColumn *column, int block)
 	if (column->lengths == NULL)
 	{
 		column->lengths = (uint32 *) pack_align_alloc(reader, PACK_VECTOR * sizeof(uint64));
-		column->temporary = pack_align_alloc(reader, PACK_VECTOR * sizeof(int64));
+		pack_need_temporary(reader, column);
 	}
 	lengths = column->lengths;
 	if (entry->nulls == n)

@@ -51,8 +51,16 @@ engine_is_magic(Relation rel)
 static void
 forget_storage(Relation rel)
 {
-	uint64		storage = storage_id(rel);
+	uint64		storage;
 
+	if (!storage_id_if_readable(rel, &storage))
+	{
+		ereport(WARNING,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("metapage of relation \"%s\" cannot be read", RelationGetRelationName(rel)),
+				 errdetail("What the engine's directory knows of it stays there.")));
+		return;
+	}
 	writer_discard(storage);
 	directory_forget_storage(storage);
 }

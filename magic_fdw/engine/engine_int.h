@@ -112,6 +112,7 @@ typedef struct MetaInfo
 } MetaInfo;
 
 extern uint64 storage_id(Relation rel);
+extern bool storage_id_if_readable(Relation rel, uint64 *storage);
 extern void storage_forget_cached(Relation rel);
 extern void storage_read_meta(Relation rel, MetaInfo *info);
 extern void storage_read_meta_and_ranges(Relation rel, MetaInfo *info, ReservedRange **ranges,

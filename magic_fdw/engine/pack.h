@@ -119,6 +119,12 @@ struct PackSource
 	uint64		length;			/* bytes in the pack */
 };
 
+/*
+ * A source over a table's file says which page it has read: errors about damaged bytes name it.
+ * `relation` has NAMEDATALEN bytes.
+ */
+extern void pack_note_place(const char *relation, uint32 block);
+
 /* A source over bytes in memory, which must outlive it: inline packs, tests. */
 typedef struct PackMemorySource
 {

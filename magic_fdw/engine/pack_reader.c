@@ -10,18 +10,37 @@
 #include "port/pg_bitutils.h"
 #include "utils/memutils.h"
 
+/* The page that was read last for a pack: where to look when bytes turn out to be damaged. */
+static char place_relation[NAMEDATALEN];
+static uint32 place_block;
+
+void
+pack_note_place(const char *relation, uint32 block)
+{
+	memcpy(place_relation, relation, NAMEDATALEN);
+	place_block = block;
+}
+
+static int
+corrupt_detail(int att, const char *problem)
+{
+	if (place_relation[0] == '\0')
+		return att < 0 ? errdetail("Its header: %s.", problem) :
+			errdetail("Its column %d: %s.", att + 1, problem);
+	return att < 0 ?
+		errdetail("Its header: %s. The last page read is block %u of relation \"%s\".",
+				  problem, place_block, place_relation) :
+		errdetail("Its column %d: %s. The last page read is block %u of relation \"%s\".",
+				  att + 1, problem, place_block, place_relation);
+}
+
 void
 pack_corrupt(int att, const char *problem)
 {
-	if (att < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("pack is corrupted"),
-				 errdetail("Its header: %s.", problem)));
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
 			 errmsg("pack is corrupted"),
-			 errdetail("Its column %d: %s.", att + 1, problem)));
+			 corrupt_detail(att, problem)));
 }
 
 /* ---------------------------------------------------------------- sources ---- */

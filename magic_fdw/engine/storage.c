@@ -127,6 +127,34 @@ storage_read_meta_and_ranges(Relation rel, MetaInfo *info, ReservedRange **range
  * The storage id of the table. Kept in rd_amcache, which the relation cache drops when the table gets
  * another file.
  */
+/*
+ * The same for a table that is dropped, whose file may be damaged or gone: false then.
+ */
+bool
+storage_id_if_readable(Relation rel, uint64 *storage)
+{
+	SMgrRelation smgr = RelationGetSmgr(rel);
+	Buffer		buffer;
+	MetaPage   *meta;
+	bool		good;
+
+	if (rel->rd_amcache == NULL)
+	{
+		if (!smgrexists(smgr, MAIN_FORKNUM) || smgrnblocks(smgr, MAIN_FORKNUM) <= META_BLOCK)
+			return false;
+		buffer = ReadBufferExtended(rel, MAIN_FORKNUM, META_BLOCK, RBM_ZERO_ON_ERROR, NULL);
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		meta = (MetaPage *) PageGetContents(BufferGetPage(buffer));
+		good = !PageIsNew(BufferGetPage(buffer)) && meta->magic == META_MAGIC &&
+			meta->version == MAGIC_FORMAT_VERSION;
+		UnlockReleaseBuffer(buffer);
+		if (!good)
+			return false;
+	}
+	*storage = storage_id(rel);
+	return true;
+}
+
 uint64
 storage_id(Relation rel)
 {
@@ -498,6 +526,7 @@ read_pack_page(PagedSource *src, uint32 index)
 	BlockNumber block = src->first + index;
 	Buffer		buffer = ReadBufferExtended(src->rel, MAIN_FORKNUM, block, RBM_NORMAL, src->strategy);
 
+	pack_note_place(NameStr(src->rel->rd_rel->relname), block);
 	storage_check_page(src->rel, BufferGetPage(buffer), block, index);
 	return buffer;
 }

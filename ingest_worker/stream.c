@@ -463,6 +463,8 @@ commit(Worker *worker)
 	MemoryContextSwitchTo(worker->context);
 	worker->last_apply = GetCurrentTimestamp();
 	worker->next_apply = worker->last_apply + worker->feed->apply_interval_us;
+	if (worker->lock_waits != 0)
+		slot_set_state(worker->slot, FEED_RUNNING, NULL);
 	worker->lock_waits = 0;
 	return true;
 }
@@ -642,7 +644,7 @@ show_state(Worker *worker)
 			 GetCurrentTimestamp() - worker->dropping_since > SOURCE_BEHIND_US)
 		slot_set_state(worker->slot, FEED_SOURCE_BEHIND,
 					   "the source sends only what is applied already");
-	else
+	else if (worker->lock_waits == 0)
 		slot_set_state(worker->slot, FEED_RUNNING, NULL);
 }
 
@@ -762,6 +764,8 @@ stream_run(Worker *worker)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	if (!open_source(worker, &outcome))
 		return outcome;
-	slot_set_state(worker->slot, FEED_RUNNING, NULL);
+	/* `waiting` for a lock lasts until a commit has gone through */
+	if (worker->lock_waits == 0)
+		slot_set_state(worker->slot, FEED_RUNNING, NULL);
 	return main_loop(worker);
 }

@@ -30,25 +30,10 @@ static void
 need_codes(PackReader *reader, ReaderColumn *column)
 {
 	if (unlikely(column->codes == NULL))
-		column->codes = pack_align_alloc(reader,
-										 PACK_VECTOR * (column->d.encoding == PACK_ENCODING_WIDE ?
-														sizeof(int128) : sizeof(int64)));
-}
-
-/* Buffers come when they are first needed: a table may have 1,600 columns. */
-void
-pack_need_temporary(PackReader *reader, ReaderColumn *column)
-{
-	if (unlikely(column->temporary == NULL))
+	{
+		column->codes = pack_align_alloc(reader, PACK_VECTOR * sizeof(int128));
 		column->temporary = pack_align_alloc(reader, PACK_VECTOR * sizeof(int64));
-}
-
-static int64 *
-need_integers(PackReader *reader, ReaderColumn *column)
-{
-	if (unlikely(column->integers == NULL))
-		column->integers = (int64 *) pack_align_alloc(reader, PACK_VECTOR * sizeof(int64));
-	return column->integers;
+	}
 }
 
 /*
@@ -259,7 +244,6 @@ pack_decode_ints(PackReader *reader, ReaderColumn *column, int block, PackInts *
 			{
 				int			present = n - entry->nulls;
 
-				pack_need_temporary(reader, column);
 				need(column, left, pack_packed_bytes(present, width));
 				if (width > 0)
 				{
@@ -276,11 +260,9 @@ pack_decode_ints(PackReader *reader, ReaderColumn *column, int block, PackInts *
 				pack_kernels()->unpack(payload, n, width, column->codes);
 			break;
 		case PACK_METHOD_RLE:
-			pack_need_temporary(reader, column);
 			decode_runs(column, payload, left, width, n);
 			break;
 		case PACK_METHOD_DELTA:
-			pack_need_temporary(reader, column);
 			decode_deltas(column, payload, left, width, n, entry->u.base);
 			out->lane = 8;
 			out->base = 0;
@@ -386,7 +368,8 @@ pack_single_int(PackReader *reader, ReaderColumn *column, int block, int row, bo
 		PackInts	ints;
 
 		pack_decode_ints(reader, column, block, &ints);
-		(void) need_integers(reader, column);
+		if (column->integers == NULL)
+			column->integers = (int64 *) pack_align_alloc(reader, PACK_VECTOR * sizeof(int64));
 		pack_kernels()->widen(ints.codes, ints.lane, n, ints.base, ints.step, column->integers);
 		column->widened = block;
 	}
@@ -517,9 +500,9 @@ decode_wide(PackReader *reader, ReaderColumn *column, int block)
 	memcpy(&base, payload, sizeof(base));
 	if (entry->width > 0)
 	{
-		pack_need_temporary(reader, column);
 		pack_kernels()->unpack(payload + sizeof(base), n, entry->width, column->temporary);
-		(void) need_integers(reader, column);
+		if (column->integers == NULL)
+			column->integers = (int64 *) pack_align_alloc(reader, PACK_VECTOR * sizeof(int64));
 		pack_kernels()->widen(column->temporary, pack_lane(entry->width), n, 0, 1, column->integers);
 		for (int i = 0; i < n; i++)
 			values[i] = (int128) ((unsigned __int128) base + (uint64) column->integers[i]);
@@ -763,15 +746,17 @@ float_vector(PackReader *reader, ReaderColumn *column, int block, PackVector *ou
 	int64	   *wide;
 
 	pack_decode_ints(reader, column, block, &ints);
+	if (column->integers == NULL)
+		column->integers = (int64 *) pack_align_alloc(reader, PACK_VECTOR * sizeof(int64));
 	column->widened = NO_BLOCK;
-	wide = need_integers(reader, column);
+	wide = column->integers;
 	pack_kernels()->widen(ints.codes, ints.lane, n, ints.base, ints.step, wide);
 	if (is_decimal(column, block) && ints.nulls < n)
 		pack_kernels()->int_to_double(wide, n, decimal_divisor(reader, column, block),
 									  (double *) wide);
 	if (column->d.klass == PACK_CLASS_FLOAT4)
 	{
-		int32	   *narrow;
+		int32	   *narrow = (int32 *) column->codes;
 
 		need_codes(reader, column);
 		narrow = (int32 *) column->codes;
@@ -824,7 +809,9 @@ dict_vector(PackReader *reader, ReaderColumn *column, int block, PackVector *out
 		out->base = ints.base;
 		return;
 	}
-	wide = need_integers(reader, column);
+	if (column->integers == NULL)
+		column->integers = (int64 *) pack_align_alloc(reader, PACK_VECTOR * sizeof(int64));
+	wide = column->integers;
 	column->widened = NO_BLOCK;
 	pack_kernels()->widen(ints.codes, ints.lane, n, ints.base, ints.step, wide);
 	need_codes(reader, column);

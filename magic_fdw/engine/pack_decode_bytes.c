@@ -207,7 +207,7 @@ measure(PackReader *reader, ReaderColumn *column, int block)
 	if (column->lengths == NULL)
 	{
 		column->lengths = (uint32 *) pack_align_alloc(reader, PACK_VECTOR * sizeof(uint64));
-		pack_need_temporary(reader, column);
+		column->temporary = pack_align_alloc(reader, PACK_VECTOR * sizeof(int64));
 	}
 	lengths = column->lengths;
 	if (entry->nulls == n)

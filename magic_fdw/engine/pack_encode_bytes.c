@@ -16,19 +16,15 @@
 #include "port/pg_bswap.h"
 #include "utils/memutils.h"
 
-/*
- * Bytes that a compressed frame aims at: reading one value decodes a frame, and smaller ones compress less
- * (l_comment by lz4: 16 kB 73 MB, 32 kB 70, 64 kB 69).  And the most a frame of several rows may have.
- */
-#define FRAME_BYTES (32 * 1024)
-#define COLD_FRAME_BYTES (64 * 1024)
+/* Bytes that a compressed frame aims at, and the most a frame of several rows may have. */
+#define FRAME_BYTES (64 * 1024)
 #define FRAME_MAX (16 * 1024 * 1024)
 #define FRAME_MAX_SHIFT 17
 
 /*
  * Values shorter than this on average are what scans filter by, and lz4 decodes five times as fast as
  * zstd: there zstd must halve the size; above, save a fifth.  Measured on l_comment of TPC-H SF 1 (159 MB):
- * lz4 70 MB, decoded in 90 ms; zstd 46 MB, 400 ms.
+ * lz4 69 MB, decoded in 90 ms; zstd 46 MB, 400 ms.
  */
 #define COLD_LENGTH 512
 #define ZSTD_LEVEL 1
@@ -423,13 +419,12 @@ choose_shift(FrameWriter *frames, WriterColumn *source)
 {
 	uint32		n = frames->writer->nrows;
 	uint64		average = source->bytes / (n - source->null_count) + 1;
-	uint64		aim = frames->codec == PACK_ENCODING_ZSTD ? COLD_FRAME_BYTES : FRAME_BYTES;
 	int			shift = 0;
 
 	if (frames->codec == PACK_ENCODING_PLAIN)
 		shift = 10;
 	else
-		while (shift < FRAME_MAX_SHIFT && (average << (shift + 1)) <= aim + aim / 2)
+		while (shift < FRAME_MAX_SHIFT && (average << (shift + 1)) <= FRAME_BYTES * UINT64CONST(3) / 2)
 			shift++;
 	for (; shift > 0; shift--)
 	{

@@ -40,7 +40,7 @@ typedef struct ReaderColumn
 	/* validity of the block decoded last */
 	uint64		valid[PACK_BITMAP_WORDS];
 
-	/* decoded codes, 8 bytes each at most (wide: 16), and a second buffer of 8 bytes each */
+	/* decoded codes, 8 bytes each at most (16 for int128), and a second buffer for them */
 	uint8	   *codes;
 	uint8	   *temporary;
 
@@ -147,7 +147,6 @@ extern void pack_decode_ints(PackReader *reader, ReaderColumn *column, int block
 extern int64 pack_single_int(PackReader *reader, ReaderColumn *column, int block, int row,
 							 bool *isnull);
 extern void pack_check_codes(const ReaderColumn *column, const PackInts *ints, int n);
-extern void pack_need_temporary(PackReader *reader, ReaderColumn *column);
 extern uint8 *pack_align_alloc(PackReader *reader, Size size);
 extern void pack_apply_nulls(ReaderColumn *column, int n, int nulls, Datum *values, bool *isnull);
 

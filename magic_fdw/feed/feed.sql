@@ -63,7 +63,26 @@ CREATE TABLE magic.feed_rest (
 );
 COMMENT ON TABLE magic.feed_rest IS 'feeds at rest: stopped at their stop_ts, or in error, with the error';
 
+-- Messages that a feed left out, to be looked at and replayed. Nothing writes it yet: on_error is
+-- always 'stop'.
+CREATE TABLE magic.dead_letter (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	feed_id int NOT NULL REFERENCES magic.feed ON DELETE CASCADE,
+	topic text NOT NULL,
+	partition int NOT NULL,
+	"offset" bigint NOT NULL,
+	commit_ts bigint,
+	key bytea,
+	value bytea,
+	sqlstate text,
+	reason text,
+	at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE magic.dead_letter IS 'messages that could not be applied and were left out';
+
 SELECT pg_catalog.pg_extension_config_dump('magic.feed_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('magic.dead_letter', '');
+SELECT pg_catalog.pg_extension_config_dump('magic.dead_letter_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('magic.feed', '');
 SELECT pg_catalog.pg_extension_config_dump('magic.feed_position', '');
 SELECT pg_catalog.pg_extension_config_dump('magic.feed_rest', '');
@@ -288,11 +307,18 @@ FROM magic.feed_position p
 	LEFT JOIN magic.feed_runtime() rt ON rt.feed_id = f.id;
 COMMENT ON VIEW magic.feed_partitions IS 'every topic partition or directory that a feed reads, and how far it has come';
 
+CREATE VIEW magic.dead_letters AS
+SELECT d.id, f.name AS feed, d.topic, d.partition, d."offset", d.commit_ts, d.key, d.value, d.sqlstate, d.reason, d.at
+FROM magic.dead_letter d JOIN magic.feed f ON f.id = d.feed_id;
+COMMENT ON VIEW magic.dead_letters IS 'messages that were left out, with the reason';
+
 REVOKE ALL ON FUNCTION magic.create_feed, magic.alter_feed, magic.drop_feed, magic.pause, magic.resume,
 	magic.set_interval, magic.seek, magic.skip, magic.feed_runtime FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION magic.create_feed, magic.alter_feed, magic.drop_feed, magic.pause, magic.resume,
 	magic.set_interval, magic.seek, magic.skip TO magic_admin;
 GRANT EXECUTE ON FUNCTION magic.feed_runtime TO magic_admin, pg_monitor;
 GRANT SELECT ON magic.feeds, magic.feed_partitions TO magic_admin, pg_monitor;
+-- Not to pg_monitor: the messages hold rows.
+GRANT SELECT ON magic.dead_letters TO magic_admin;
 -- Readers may wait for a TS; they learn nothing else by it.
 GRANT USAGE ON SCHEMA magic TO PUBLIC;

@@ -426,7 +426,7 @@ bool
 lex_looks_restored(const char *text, size_t len)
 {
 	Lexer lex;
-	bool lower_allowed = false;
+	bool lower_allowed = len >= 4 && memcmp(text, "use ", 4) == 0; /* Drainer puts that in front */
 	bool quoted_name_seen = false;
 	size_t last_end = 0;
 

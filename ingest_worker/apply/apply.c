@@ -320,7 +320,9 @@ apply_open_handle(Apply *apply, ApplyTable *table)
 
 	if (table->handle != NULL)
 		return;
+	LockTimeout = apply->config.lock_timeout_ms;
 	table->handle = apply->engine->open_table(apply->conn, table->relid);
+	LockTimeout = 0;
 	if (table->handle == NULL)
 	{
 		registry_set_state(apply, table, TABLE_DETACHED, "the relation was dropped here");
@@ -544,11 +546,12 @@ take_ddl(Apply *apply, const Event *event)
 ApplyStatus
 apply_event(Apply *apply, const Event *event)
 {
+	int64 done = apply->in_transaction ? apply->next_ts : apply->applied_ts;
 	ApplyStatus status;
 
 	if (event->kind == EVENT_RESOLVED)
 		return APPLY_OK;
-	if ((int64) event->commit_ts <= apply->applied_ts ||
+	if ((int64) event->commit_ts <= done ||
 		(int64) event->commit_ts <= apply->config.start_ts)
 	{
 		apply->stats.skipped++;

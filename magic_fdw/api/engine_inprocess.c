@@ -105,10 +105,12 @@ static MagicTable *
 inprocess_open_table(MagicConnection *conn, Oid relid)
 {
 	MemoryContext old;
-	Relation rel = try_table_open(relid, RowExclusiveLock);
+	Relation rel;
 	MagicTable *table;
 	RangeTblEntry *rte;
 
+	inprocess_lock(relid, RowExclusiveLock);
+	rel = try_table_open(relid, NoLock);
 	if (rel == NULL)
 		return NULL;
 	if (rel->rd_rel->relkind != RELKIND_RELATION)

@@ -13,6 +13,7 @@
 #include "access/tableam.h"
 #include "executor/executor.h"
 #include "nodes/execnodes.h"
+#include "storage/lockdefs.h"
 
 #include "api/magic_api.h"
 
@@ -79,6 +80,7 @@ extern void inprocess_write(MagicTable *table, const MagicBatch *batch, MagicWri
 extern int64 inprocess_truncate(MagicTable *table);
 
 /* inprocess_ddl.c */
+extern void inprocess_lock(Oid relid, LOCKMODE mode);
 extern void inprocess_create_schema(MagicConnection *conn, const char *name, Oid owner);
 extern void inprocess_drop_schema(MagicConnection *conn, const char *name, Oid owner);
 extern Oid inprocess_create_table(MagicConnection *conn, const MagicTableDef *def);

@@ -6,7 +6,7 @@
  * literals that are quoted, never from text of the stream, and run through SPI as the owner of
  * the table, with SECURITY_RESTRICTED_OPERATION; so the owner's rights decide.
  *
- * Locks.  What needs an exclusive lock takes it first, in one place (lock_for_ddl), under the
+ * Locks.  What needs an exclusive lock takes it first, in one place (inprocess_lock), under the
  * caller's lock_timeout; the error then names a session that holds the table. Several relations
  * are locked one at a time, in the caller's order.
  */
@@ -60,10 +60,11 @@ run_as(Oid owner, const char *statement)
 }
 
 /*
- * Which session holds a table? For a message only: it may be gone a moment later.
+ * Which session holds a table in a mode that conflicts? For a message only: it may be gone a moment
+ * later.
  */
 static int
-lock_holder(Oid relid)
+lock_holder(Oid relid, LOCKMODE mode)
 {
 	LOCKTAG tag;
 	VirtualTransactionId *holders;
@@ -71,27 +72,30 @@ lock_holder(Oid relid)
 	int n;
 
 	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
-	holders = GetLockConflicts(&tag, AccessExclusiveLock, &n);
+	holders = GetLockConflicts(&tag, mode, &n);
 	if (n == 0)
 		return 0;
 	proc = BackendIdGetProc(holders[0].backendId);
 	return proc ? proc->pid : 0;
 }
 
-static void
-lock_for_ddl(Oid relid)
+/*
+ * Lock a relation under the caller's lock_timeout; the error says who holds it.
+ */
+void
+inprocess_lock(Oid relid, LOCKMODE mode)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	char *name;
 	int holder;
 
-	if (ConditionalLockRelationOid(relid, AccessExclusiveLock))
+	if (ConditionalLockRelationOid(relid, mode))
 		return;
 	name = get_rel_name(relid);
-	holder = lock_holder(relid);
+	holder = lock_holder(relid, mode);
 	PG_TRY();
 	{
-		LockRelationOid(relid, AccessExclusiveLock);
+		LockRelationOid(relid, mode);
 	}
 	PG_CATCH();
 	{
@@ -255,7 +259,7 @@ inprocess_create_table(MagicConnection *conn, const MagicTableDef *def)
 void
 inprocess_drop_table(MagicConnection *conn, Oid relid)
 {
-	lock_for_ddl(relid);
+	inprocess_lock(relid, AccessExclusiveLock);
 	run_as(relation_owner(relid), psprintf("DROP TABLE %s", qualified_name(relid)));
 }
 
@@ -264,7 +268,7 @@ inprocess_rename_table(MagicConnection *conn, Oid relid, const char *schema, con
 {
 	Oid owner;
 
-	lock_for_ddl(relid);
+	inprocess_lock(relid, AccessExclusiveLock);
 	owner = relation_owner(relid);
 	if (get_rel_namespace(relid) != get_namespace_oid(schema, false))
 	{
@@ -394,7 +398,7 @@ inprocess_alter_table(MagicConnection *conn, Oid relid, const MagicAlter *steps,
 {
 	Oid owner;
 
-	lock_for_ddl(relid);
+	inprocess_lock(relid, AccessExclusiveLock);
 	owner = relation_owner(relid);
 	for (int i = 0; i < nsteps; i++)
 	{

@@ -227,7 +227,8 @@ typedef struct MagicEngine
 
 	/*
 	 * Open a table for writing; it stays open and locked (row exclusive, and the engine's own
-	 * table tag for rows) until the transaction ends. NULL if it does not exist.
+	 * table tag for rows) until the transaction ends. Waits under the caller's lock_timeout; the
+	 * error then says who holds it. NULL if it does not exist.
 	 */
 	MagicTable *(*open_table) (MagicConnection *conn, Oid relid);
 

@@ -114,6 +114,22 @@ $reader->quit;
 applied();
 is(types_of('shop.tr'), 'id integer not null, x integer', 'then it is done');
 
+# So do rows for a session that holds the table; nothing of their transaction is seen before.
+my $holder = $node->background_psql('postgres');
+$holder->query_safe('begin; lock table shop.tr in share mode');
+$pid = $holder->query_safe('select pg_backend_pid()');
+$w->dml([ insert => 'shop.k', [ a => int => 5 ], [ b => int => 5 ], [ c => int => 5 ] ],
+	[ insert => 'shop.tr', id(3), [ x => int => 3 ] ]);
+ok($node->poll_query_until('postgres',
+	"select state_detail = 'waiting for lock on tr held by pid $pid' from magic.feeds where name = 'f'"),
+	'the state says whom rows wait for') or diag(feed_column($node, 'f', 'state, state_detail'));
+is(sql('select count(*) from shop.k where a = 5'), '0', 'the other table of the transaction waits with it');
+$holder->query_safe('commit');
+$holder->quit;
+applied();
+is(sql('select count(*) from shop.k where a = 5'), '1', 'then both are there');
+$w->dml([ delete => 'shop.k', [ a => int => 5 ], [ b => int => 5 ], [ c => int => 5 ] ]);
+
 # Rows that are not sent.
 ddl('alter table tr drop partition p0');
 ddl('rename table t to a, tr to b');

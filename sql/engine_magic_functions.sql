@@ -1,0 +1,62 @@
+-- What only magic has: its functions, space that really comes back, and what it refuses when chosen.
+SELECT amname, amtype FROM pg_am WHERE amname = 'magic';
+CREATE TABLE mo (id int PRIMARY KEY, t text) USING magic;
+INSERT INTO mo SELECT g, md5(g::text) FROM generate_series(1, 50000) g;
+SELECT magic.table_size('mo') > 0 AS size;
+SELECT magic.table_size('mo') AS full_size \gset
+SELECT * FROM magic.verify('mo');
+-- VACUUM frees: what is inside the file is used again, what is at its end is given back. A second VACUUM
+-- does it, when nobody can see the rows that the first one moved.
+DELETE FROM mo WHERE id > 5000;
+VACUUM mo;
+VACUUM mo;
+INSERT INTO mo SELECT g, md5(g::text) FROM generate_series(5001, 50000) g;
+SELECT magic.table_size('mo') < :full_size * 1.3 AS reused;
+SELECT count(*), sum(id) FROM mo;
+SELECT * FROM magic.verify('mo');
+DELETE FROM mo;
+VACUUM mo;
+VACUUM mo;
+SELECT magic.table_size('mo') < :full_size / 10 AS gone;
+SELECT count(*) FROM mo;
+INSERT INTO mo SELECT g, md5(g::text) FROM generate_series(1, 50000) g;
+SELECT magic.table_size('mo') < :full_size * 1.1 AS as_before;
+SELECT * FROM magic.verify('mo');
+-- a thousand small inserts, merged
+CREATE TABLE ms (id int, v text) USING magic;
+DO $$ BEGIN FOR i IN 1..1000 LOOP INSERT INTO ms VALUES (i, 'v' || i); COMMIT; END LOOP; END $$;
+SELECT magic.compact('ms');
+SELECT count(*), sum(id), count(DISTINCT v) FROM ms;
+SELECT * FROM magic.verify('ms');
+-- compact twice is harmless; on an empty table too
+SELECT magic.compact('ms');
+TRUNCATE ms;
+SELECT magic.compact('ms');
+SELECT * FROM magic.verify('ms');
+-- not a magic table
+CREATE TABLE mh (id int) USING heap;
+SELECT magic.compact('mh');
+SELECT * FROM magic.verify('mh');
+SELECT magic.table_size('mh');
+-- refused when chosen
+CREATE UNLOGGED TABLE mu (id int) USING magic;
+ALTER TABLE mo SET UNLOGGED;
+CREATE INDEX ON mo USING brin (id);
+CREATE INDEX ON mo USING gin (to_tsvector('english', t));
+CREATE PUBLICATION mp FOR TABLE mo;
+-- metadata is not to be rewritten or written by hand
+VACUUM FULL magic.pack;
+TRUNCATE magic.pack;
+CREATE ROLE regress_engine_reader;
+GRANT SELECT ON mo TO regress_engine_reader;
+GRANT USAGE ON SCHEMA magic TO regress_engine_reader;
+SET ROLE regress_engine_reader;
+SELECT count(*) FROM mo;
+SELECT count(*) FROM magic.pack;
+SELECT count(*) FROM magic.delete_delta;
+DELETE FROM magic.pack;
+SELECT magic.compact('mo');
+RESET ROLE;
+REVOKE USAGE ON SCHEMA magic FROM regress_engine_reader;
+DROP TABLE mo, ms, mh;
+DROP ROLE regress_engine_reader;

@@ -161,15 +161,20 @@ open_source(Worker *worker, StreamOutcome *outcome)
 	return worker->source != NULL;
 }
 
-/* Reads the feed's row. False if the stream shall end, with *outcome. */
+/*
+ * Reads the feed's row into a new row_context; the caller deletes the one before. False if the
+ * stream shall end, with *outcome.
+ */
 static bool
 load_row(Worker *worker, StreamOutcome *outcome)
 {
 	MemoryContext old = CurrentMemoryContext;
 	bool found = false;
 
+	worker->row_context =
+		AllocSetContextCreate(worker->context, "magic feed row", ALLOCSET_SMALL_SIZES);
 	StartTransactionCommand();
-	MemoryContextSwitchTo(worker->context);
+	MemoryContextSwitchTo(worker->row_context);
 	if (feed_extension_exists())
 		found = feed_row_load(worker->slot->feed_id, &worker->row);
 	CommitTransactionCommand();
@@ -200,6 +205,7 @@ needs_new_session(const Feed *a, const Feed *b)
 static bool
 refresh(Worker *worker, StreamOutcome *outcome)
 {
+	MemoryContext context_before = worker->row_context;
 	const Feed *before = worker->feed;
 	bool changed;
 
@@ -227,6 +233,7 @@ refresh(Worker *worker, StreamOutcome *outcome)
 	if (worker->feed->apply_interval_us != before->apply_interval_us)
 		worker->next_apply = Min(worker->next_apply,
 								 worker->last_apply + worker->feed->apply_interval_us);
+	MemoryContextDelete(context_before);
 	return true;
 }
 

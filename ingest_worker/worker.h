@@ -45,6 +45,7 @@ typedef struct Worker
 {
 	FeedSlot *slot;
 	MemoryContext context; /* of the session: reset between sessions */
+	MemoryContext row_context; /* of `row`, a child of `context` */
 	FeedRow row;
 	const Feed *feed; /* row.feed */
 

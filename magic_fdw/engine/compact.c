@@ -36,6 +36,9 @@
 /* Settled deltas of one block before they become one. */
 #define DELTAS_TO_JOIN 4
 
+/* VACUUM moves packs down when this part (one in n) of the file is free. */
+#define MOVE_FREE_PART 8
+
 /* A pack is rewritten when this part of its rows is dead for everybody. */
 #define FOLD_FRACTION 0.1
 
@@ -71,11 +74,12 @@ magic_compact(PG_FUNCTION_ARGS)
 /* ---------------------------------------------------------------- extents */
 
 /*
- * Takes `pages` pages from the free extents of the table, the smallest that is large enough. False if
- * there is none. If the transaction aborts, the extent is free again.
+ * Takes `pages` pages from the free extents of the table that end at or before block `before`, from the
+ * smallest that is large enough. False if there is none. If the transaction aborts, the extent is free
+ * again.
  */
 bool
-extent_take_free(Relation rel, uint32 pages, Extent *extent)
+extent_take_free(Relation rel, uint32 pages, BlockNumber before, Extent *extent)
 {
 	uint64		storage = storage_id(rel);
 	Snapshot	snapshot = latest_snapshot_register();
@@ -92,6 +96,7 @@ extent_take_free(Relation rel, uint32 pages, Extent *extent)
 		for (int i = 0; i < n; i++)
 			if (list[i].extent.pages >= pages && TransactionIdPrecedes(list[i].xmin, horizon) &&
 				list[i].extent.first + (uint64) list[i].extent.pages <= nblocks &&
+				list[i].extent.first + (uint64) pages <= before &&
 				(best == NULL || list[i].extent.pages < best->extent.pages))
 				best = &list[i];
 		if (best != NULL && free_extent_delete(&best->tid))
@@ -129,6 +134,7 @@ typedef struct Merge
 	DeleteMap  *folded;			/* rows of `settled` that no pack holds any more */
 	PackWriter *writer;
 	int64		replaced;
+	bool		moved;			/* packs to other extents */
 	uint32		remaining;		/* directory rows and deltas after the merge */
 } Merge;
 
@@ -373,6 +379,61 @@ merge_runs(Merge *merge, bool full)
 	}
 }
 
+/* ---------------------------------------------------------------- moving down */
+
+static int
+compare_extents_down(const void *a, const void *b)
+{
+	BlockNumber x = ((const PackEntry *) a)->extent.first;
+	BlockNumber y = ((const PackEntry *) b)->extent.first;
+
+	return x > y ? -1 : x < y;
+}
+
+/* Pages that could be used now, by transactions that are over. */
+static uint64
+settled_free_pages(Merge *merge, TransactionId horizon)
+{
+	FreeExtent *list;
+	int			n = free_extent_list(merge->storage, merge->snapshot, &list);
+	uint64		pages = 0;
+
+	for (int i = 0; i < n; i++)
+		if (TransactionIdPrecedes(list[i].xmin, horizon))
+			pages += list[i].extent.pages;
+	pfree(list);
+	return pages;
+}
+
+/*
+ * Copies packs from the end of the file into free extents before them, so that a later VACUUM can cut
+ * the file: as many pages as are free, if that is a good part of the file. Packs that this merge has
+ * just written or replaced are left alone.
+ */
+static void
+move_packs_down(Merge *merge, TransactionId horizon)
+{
+	uint64		room = settled_free_pages(merge, horizon);
+	PackEntry  *packs = merge->packs->packs;
+
+	if (merge->replaced > 0 || room < RelationGetNumberOfBlocks(merge->rel) / MOVE_FREE_PART)
+		return;
+	qsort(packs, merge->packs->n, sizeof(PackEntry), compare_extents_down);
+	for (int i = 0; i < merge->packs->n && packs[i].extent.pages > 0 && room >= packs[i].extent.pages; i++)
+	{
+		PackEntry	moved = packs[i];
+
+		CHECK_FOR_INTERRUPTS();
+		if (!storage_copy_pack_down(merge->rel, &packs[i].extent, packs[i].length, &moved.extent))
+			continue;
+		directory_insert(merge->storage, &moved, GetCurrentCommandId(true));
+		directory_delete(&packs[i]);
+		free_extent_insert(merge->storage, &packs[i].extent);
+		room -= packs[i].extent.pages;
+		merge->moved = true;
+	}
+}
+
 /* ---------------------------------------------------------------- deltas */
 
 typedef struct DeltaTidy
@@ -543,11 +604,13 @@ compact_table(Relation rel, bool full, bool vacuuming)
 	merge_runs(&merge, full);
 	if (TransactionIdIsValid(newest))
 		tidy_deltas(&merge, horizon);
+	if (vacuuming)
+		move_packs_down(&merge, horizon);
 	merge_done(merge.storage, merge.remaining + merge.packs->n - (uint32) merge.replaced);
 	UnregisterSnapshot(merge.snapshot);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);
-	if (merge.replaced > 0 || TransactionIdIsValid(newest))
+	if (merge.replaced > 0 || merge.moved || TransactionIdIsValid(newest))
 	{
 		writer_note_change(rel);
 		CommandCounterIncrement();

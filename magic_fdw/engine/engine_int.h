@@ -124,6 +124,7 @@ extern RowNumber storage_reserve_rows(Relation rel, uint64 wanted, ReservedRange
 extern void storage_give_back_rows(Relation rel, RowNumber from, RowNumber to);
 extern bool storage_page_leaked(Relation rel, BlockNumber block, TransactionId horizon);
 extern void storage_write_pack(Relation rel, const PackBytes *bytes, Extent *extent);
+extern bool storage_copy_pack_down(Relation rel, const Extent *from, uint64 length, Extent *to);
 extern void storage_check_snapshot(Relation rel, Snapshot snapshot);
 extern void storage_check_page(Relation rel, Page page, BlockNumber block, uint32 index);
 extern void storage_conflict_record(Relation rel, TransactionId latest_removed);
@@ -501,7 +502,7 @@ extern void index_validate_scan(Relation table, Relation index, struct IndexInfo
 /* ---------------------------------------------------------------- vacuum.c, compact.c, ddl.c */
 
 struct VacuumParams;
-extern bool extent_take_free(Relation rel, uint32 pages, Extent *extent);
+extern bool extent_take_free(Relation rel, uint32 pages, BlockNumber before, Extent *extent);
 extern int64 compact_table(Relation rel, bool full, bool vacuuming);
 extern void vacuum_table(Relation rel, struct VacuumParams *params, BufferAccessStrategy strategy);
 extern void leave_vacuum_state(void);

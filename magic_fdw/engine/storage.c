@@ -390,11 +390,12 @@ fill_pack_page(Page page, const PackBytes *bytes, uint32 index, TransactionId xi
 }
 
 /*
- * Writes a pack to a free extent, or to new pages at the end of the file. The transaction gets an xid first: the pages bear
- * it, so that VACUUM can tell the pages of a running load from those of an aborted one.
+ * Writes a pack to an extent that was taken for it (extent_take_free), or to new pages at the end of the
+ * file. The transaction gets an xid first: the pages bear it, so that VACUUM can tell the pages of a
+ * running load from those of an aborted one.
  */
-void
-storage_write_pack(Relation rel, const PackBytes *bytes, Extent *extent)
+static void
+write_pages(Relation rel, const PackBytes *bytes, bool reuse, Extent *extent)
 {
 	TransactionId xid = GetCurrentTransactionId();
 	uint32		total = pages_for(bytes->length);
@@ -403,7 +404,6 @@ storage_write_pack(Relation rel, const PackBytes *bytes, Extent *extent)
 	bool		lock = !RELATION_IS_LOCAL(rel);
 	BlockNumber first;
 
-	bool		reuse = extent_take_free(rel, total, extent);
 
 	if (lock)
 		LockRelationForExtension(rel, ExclusiveLock);
@@ -453,6 +453,43 @@ storage_write_pack(Relation rel, const PackBytes *bytes, Extent *extent)
 	FreeAccessStrategy(strategy);
 	extent->first = first;
 	extent->pages = total;
+}
+
+/* Writes a pack to a free extent, or behind the end of the file. Sets the extent. */
+void
+storage_write_pack(Relation rel, const PackBytes *bytes, Extent *extent)
+{
+	bool		reuse = extent_take_free(rel, pages_for(bytes->length), MaxBlockNumber, extent);
+
+	write_pages(rel, bytes, reuse, extent);
+}
+
+/*
+ * Writes a copy of a pack to a free extent that lies wholly before it. False, and nothing done, if there
+ * is none.
+ */
+bool
+storage_copy_pack_down(Relation rel, const Extent *from, uint64 length, Extent *to)
+{
+	PagedSource source;
+	PackBytes	bytes = {.length = length};
+
+	if (!extent_take_free(rel, from->pages, from->first, to))
+		return false;
+	bytes.data = MemoryContextAllocHuge(CurrentMemoryContext, length);
+	paged_source_init(&source, rel, from, length, 0, GetAccessStrategy(BAS_BULKREAD));
+	source.copies = true;
+	for (uint64 done = 0; done < length;)
+	{
+		uint32		n = (uint32) Min(length - done, (uint64) 64 * PACK_PAGE_PAYLOAD);
+
+		(void) source.base.fetch(&source.base, 0, done, n, bytes.data + done);
+		done += n;
+	}
+	paged_source_release(&source);
+	write_pages(rel, &bytes, true, to);
+	pfree(bytes.data);
+	return true;
 }
 
 /* Raises unless the page is page `index` of an extent. */

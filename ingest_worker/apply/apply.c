@@ -552,8 +552,7 @@ apply_event(Apply *apply, const Event *event)
 
 	if (event->kind == EVENT_RESOLVED)
 		return APPLY_OK;
-	if ((int64) event->commit_ts <= done ||
-		(int64) event->commit_ts <= apply->config.start_ts)
+	if ((int64) event->commit_ts <= done || (int64) event->commit_ts <= apply->config.start_ts)
 	{
 		apply->stats.skipped++;
 		return APPLY_SKIPPED;

@@ -47,16 +47,16 @@
 
 #include "nodes/pg_list.h"
 
-struct Event;					/* decode/event.h */
+struct Event; /* decode/event.h */
 
 typedef struct Apply Apply;
 
 typedef enum ApplyStatus
 {
 	APPLY_OK,
-	APPLY_SKIPPED,				/* at or below the applied cut, or not in the filter */
-	APPLY_CUT,					/* limits reached: call apply_commit before the next record */
-	APPLY_RETRY					/* rolled back; feed again from apply_position() */
+	APPLY_SKIPPED, /* at or below the applied cut, or not in the filter */
+	APPLY_CUT,	   /* limits reached: call apply_commit before the next record */
+	APPLY_RETRY	   /* rolled back; feed again from apply_position() */
 } ApplyStatus;
 
 /* What a value policy says. */
@@ -70,11 +70,11 @@ typedef enum ApplyZeroDate
 /* Phases, for state displays and for tests that stop or kill a worker at each of them. */
 typedef enum ApplyPhase
 {
-	APPLY_PHASE_CONVERT,		/* events into windows */
-	APPLY_PHASE_LOCATE,			/* before old rows are looked up and deleted */
-	APPLY_PHASE_WRITE,			/* before new rows are inserted */
+	APPLY_PHASE_CONVERT, /* events into windows */
+	APPLY_PHASE_LOCATE,	 /* before old rows are looked up and deleted */
+	APPLY_PHASE_WRITE,	 /* before new rows are inserted */
 	APPLY_PHASE_BEFORE_POSITION,
-	APPLY_PHASE_BEFORE_COMMIT,	/* position stored, transaction open */
+	APPLY_PHASE_BEFORE_COMMIT, /* position stored, transaction open */
 	APPLY_PHASE_COMMITTED
 } ApplyPhase;
 
@@ -83,60 +83,60 @@ typedef enum ApplyPhase
  */
 typedef struct ApplyConfig
 {
-	int32		feed_id;		/* magic.feed's key */
-	const char *feed_name;		/* for messages */
-	Oid			owner;			/* role that created the feed: owner of its tables */
-	const char *engine;			/* 'magic' */
-	Oid			engine_server;	/* InvalidOid = in process */
-	const char *time_zone;		/* in which the source writes TIMESTAMP; default UTC */
-	bool		keys_in_source; /* the protocol names the keys (Kafka) or not (files) */
-	const char *tables;			/* table filter, default '*.*' */
-	const char *routes;			/* 'db.table -> schema.table' list */
-	bool		fold_names;		/* names = lower */
-	const char *readers;		/* comma list of roles that get SELECT */
-	int64		start_ts;		/* exclusive; 0 = none */
-	Size		memory_limit;	/* bytes; default 256 MB */
+	int32 feed_id;		   /* magic.feed's key */
+	const char *feed_name; /* for messages */
+	Oid owner;			   /* role that created the feed: owner of its tables */
+	const char *engine;	   /* 'magic' */
+	Oid engine_server;	   /* InvalidOid = in process */
+	const char *time_zone; /* in which the source writes TIMESTAMP; default UTC */
+	bool keys_in_source;   /* the protocol names the keys (Kafka) or not (files) */
+	const char *tables;	   /* table filter, default '*.*' */
+	const char *routes;	   /* 'db.table -> schema.table' list */
+	bool fold_names;	   /* names = lower */
+	const char *readers;   /* comma list of roles that get SELECT */
+	int64 start_ts;		   /* exclusive; 0 = none */
+	Size memory_limit;	   /* bytes; default 256 MB */
 	ApplyZeroDate on_zero_date;
-	bool		error_on_bad_text;	/* on_bad_text = error */
-	bool		stop_on_missing;	/* on_missing = stop */
-	bool		allow_local_write;	/* on_local_write = allow */
-	int			lock_timeout_ms;	/* for DDL; default 1000 */
+	bool error_on_bad_text; /* on_bad_text = error */
+	bool stop_on_missing;	/* on_missing = stop */
+	bool allow_local_write; /* on_local_write = allow */
+	int lock_timeout_ms;	/* for DDL; default 1000 */
 
 	/* Called at each phase; may be NULL. Must not raise errors. */
-	void		(*phase) (void *arg, ApplyPhase phase);
-	void	   *phase_arg;
+	void (*phase)(void *arg, ApplyPhase phase);
+	void *phase_arg;
 } ApplyConfig;
 
 /* The end of one record: where the source stands once everything up to here is applied. */
 typedef struct ApplyRecordEnd
 {
-	const char *topic;			/* for files: the directory */
-	int32		partition;
-	const char *position;		/* the source's text for "resume after this record" */
-	const char *last_position;	/* where this record itself stood; NULL = unknown */
-	int64		commit_ts;		/* of the record: the cut that may be made after it */
-	int64		timestamp_ms;	/* of the record, 0 = unknown */
-	uint32		crc;			/* CRC-32C of its value, 0 = unknown */
+	const char *topic; /* for files: the directory */
+	int32 partition;
+	const char *position;	   /* the source's text for "resume after this record" */
+	const char *last_position; /* where this record itself stood; NULL = unknown */
+	int64 commit_ts;		   /* of the record: the cut that may be made after it */
+	int64 timestamp_ms;		   /* of the record, 0 = unknown */
+	uint32 crc;				   /* CRC-32C of its value, 0 = unknown */
 } ApplyRecordEnd;
 
 /* The stored position of one partition. */
 typedef struct ApplyPosition
 {
-	char	   *position;		/* next byte to read; NULL = from the start */
-	int64		applied_ts;
-	char	   *last_position;	/* the last applied record; NULL = none yet */
-	uint32		last_crc;
-	int64		last_ts;
+	char *position; /* next byte to read; NULL = from the start */
+	int64 applied_ts;
+	char *last_position; /* the last applied record; NULL = none yet */
+	uint32 last_crc;
+	int64 last_ts;
 } ApplyPosition;
 
 /* Counters since apply_open; for the feed's view. */
 typedef struct ApplyStats
 {
-	int64		rows;			/* row changes committed */
-	int64		applies;		/* commits */
-	int64		skipped;		/* events at or below the cut */
-	int64		applied_ts;		/* the last committed cut */
-	Size		memory;			/* bytes held now */
+	int64 rows;		  /* row changes committed */
+	int64 applies;	  /* commits */
+	int64 skipped;	  /* events at or below the cut */
+	int64 applied_ts; /* the last committed cut */
+	Size memory;	  /* bytes held now */
 } ApplyStats;
 
 /*
@@ -153,8 +153,7 @@ extern void apply_reconfigure(Apply *apply, const ApplyConfig *config);
  * Where to read on; false if the feed never committed anything from that partition. The text is
  * in the current memory context.
  */
-extern bool apply_position(Apply *apply, const char *topic, int32 partition,
-						   ApplyPosition *result);
+extern bool apply_position(Apply *apply, const char *topic, int32 partition, ApplyPosition *result);
 
 /* The last committed cut; 0 before the first. */
 extern int64 apply_applied_ts(Apply *apply);
@@ -191,4 +190,4 @@ extern const char *apply_detail(Apply *apply);
 
 extern void apply_stats(Apply *apply, ApplyStats *stats);
 
-#endif							/* APPLY_H */
+#endif /* APPLY_H */

@@ -171,7 +171,7 @@ struct Apply
 	MemoryContext context;
 	MemoryContext config_context;
 	MemoryContext tables_context; /* parent of every ApplyTable */
-	MemoryContext work_context;   /* of one call */
+	MemoryContext work_context;	  /* of one call */
 	MemoryContext window_context; /* images; reset when all windows were written */
 	ApplyConfig config;
 	List *filter; /* of FilterRule * */
@@ -264,8 +264,7 @@ extern ApplyTable *registry_find(Apply *apply, const char *database, size_t data
 								 const char *table, size_t table_len);
 extern ApplyTable *registry_add(Apply *apply, const char *database, size_t database_len,
 								const char *table, size_t table_len);
-extern ApplyTable *registry_find_by_name(Apply *apply, const char *table, size_t len,
-										 int *nfound);
+extern ApplyTable *registry_find_by_name(Apply *apply, const char *table, size_t len, int *nfound);
 extern List *registry_relations(Apply *apply);
 extern List *registry_tables_of(Apply *apply, const char *database, size_t len);
 extern void registry_store(Apply *apply, ApplyTable *table);
@@ -297,7 +296,7 @@ extern void schema_execute(Apply *apply, const Event *event, const DdlStatement 
 
 /* schema_alter.c */
 extern void schema_alter_table(Apply *apply, ApplyTable *table, const Event *event,
-							const DdlStatement *stmt);
+							   const DdlStatement *stmt);
 extern void schema_add_keys(ApplyTable *table, const DdlKey *keys, int nkeys);
 extern void schema_drop_key(ApplyTable *table, const char *name, size_t len);
 extern void schema_choose_key(ApplyTable *table);
@@ -305,7 +304,7 @@ extern void schema_rekey(Apply *apply, ApplyTable *table);
 
 /* schema_column.c */
 extern void schema_column_define(Apply *apply, ApplyTable *table, ApplyColumn *column,
-							  const DdlColumn *from);
+								 const DdlColumn *from);
 extern ApplyColumn *schema_find_column(ApplyTable *table, const char *name, size_t len);
 
 #endif /* APPLY_INT_H */

@@ -24,7 +24,7 @@
 #include "apply/apply_int.h"
 
 /* numeric(p,s) as the type modifier that numerictypmodin() makes. */
-#define NUMERIC_TYPMOD(p, s) ((int32) (((p) << 16) | ((s) & 0x7ff)) + (int32) VARHDRSZ)
+#define NUMERIC_TYPMOD(p, s) ((int32) (((p) << 16) | ((s) &0x7ff)) + (int32) VARHDRSZ)
 #define NUMERIC_TYPMOD_SCALE(t) (((t) - (int32) VARHDRSZ) & 0x7ff)
 
 void
@@ -350,8 +350,7 @@ input_value(ApplyTable *table, const ApplyColumn *column, const EventValue *valu
 				string = psprintf(UINT64_FORMAT, (uint64) value->u.u64);
 			break;
 		case EVENT_VALUE_DOUBLE:
-			string = DatumGetCString(
-				DirectFunctionCall1(float8out, Float8GetDatum(value->u.f64)));
+			string = DatumGetCString(DirectFunctionCall1(float8out, Float8GetDatum(value->u.f64)));
 			break;
 		default:
 			string = pnstrdup(value->u.data, value->len);

@@ -35,10 +35,10 @@ bad_text(Apply *apply, ApplyTable *table, const ApplyColumn *column)
 						errhint("Correct the row in TiDB, or leave the table out with the feed's "
 								"option \"tables\".")));
 	if (apply->config.error_on_bad_text)
-		ereport(ERROR, (errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
-						errmsg("text in column \"%s\" holds U+0000 or is not valid UTF-8",
-							   column->name),
-						errhint("Set the feed's option on_bad_text to \"replace\".")));
+		ereport(ERROR,
+				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+				 errmsg("text in column \"%s\" holds U+0000 or is not valid UTF-8", column->name),
+				 errhint("Set the feed's option on_bad_text to \"replace\".")));
 	convert_warn(table, WARNING_BAD_TEXT);
 }
 

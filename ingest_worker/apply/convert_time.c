@@ -30,9 +30,9 @@ typedef struct DateTime
 static void
 bad_time(const char *text, size_t len)
 {
-	ereport(ERROR, (errcode(ERRCODE_INVALID_DATETIME_FORMAT),
-					errmsg("invalid date or time in the stream: \"%.*s\"", (int) Min(len, 64),
-						   text)));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_DATETIME_FORMAT),
+			 errmsg("invalid date or time in the stream: \"%.*s\"", (int) Min(len, 64), text)));
 }
 
 /* n digits at p; -1 if they are not. */
@@ -182,7 +182,8 @@ first_occurrence(Timestamp t, pg_tz *zone)
 	int dst_before;
 	int dst_after;
 
-	if (pg_next_dst_boundary(&probe, &before, &dst_before, &boundary, &after, &dst_after, zone) == 1 &&
+	if (pg_next_dst_boundary(&probe, &before, &dst_before, &boundary, &after, &dst_after, zone) ==
+			1 &&
 		boundary <= at && before > after && at < boundary + (before - after))
 		t -= (before - after) * USECS_PER_SEC;
 	return t;

@@ -29,8 +29,8 @@ typedef struct PatternItem
 		ITEM_ANY,
 		ITEM_SET
 	} kind;
-	char literal[5];  /* ITEM_CHAR: one character, lower case */
-	const char *set;  /* ITEM_SET: between the brackets, lower case */
+	char literal[5]; /* ITEM_CHAR: one character, lower case */
+	const char *set; /* ITEM_SET: between the brackets, lower case */
 	int set_len;
 	bool negated;
 } PatternItem;
@@ -60,8 +60,7 @@ static void
 syntax_error(const char *what, const char *text, const char *at)
 {
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("invalid %s at character %d: \"%s\"", what, (int) (at - text) + 1,
-						   text),
+					errmsg("invalid %s at character %d: \"%s\"", what, (int) (at - text) + 1, text),
 					errhint("Write database.table, for example \"shop.*, !shop.tmp_*\".")));
 }
 
@@ -387,9 +386,9 @@ routes_target(List *rules, const char *database, const char *table, char **schem
 			!pattern_matches(&rule->table, table_key))
 			continue;
 		*schema = replace_all(rule->schema, "{schema}", database);
-		*name = rule->name ? replace_all(replace_all(rule->name, "{schema}", database), "{table}",
-										 table)
-						   : pstrdup(table);
+		*name = rule->name
+					? replace_all(replace_all(rule->name, "{schema}", database), "{table}", table)
+					: pstrdup(table);
 		return true;
 	}
 	return false;

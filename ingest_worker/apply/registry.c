@@ -36,12 +36,9 @@ static const char *const state_names[] = {
 };
 
 static const char *const warning_names[NWARNINGS] = {
-	[WARNING_ZERO_DATE] = "zero_date",
-	[WARNING_BAD_TEXT] = "bad_text",
-	[WARNING_ENUM_NUMBER] = "enum_number",
-	[WARNING_DEFAULT_NOW] = "default_now",
-	[WARNING_CONVERTED] = "converted",
-	[WARNING_UNKNOWN_COLUMN] = "unknown_column",
+	[WARNING_ZERO_DATE] = "zero_date",	   [WARNING_BAD_TEXT] = "bad_text",
+	[WARNING_ENUM_NUMBER] = "enum_number", [WARNING_DEFAULT_NOW] = "default_now",
+	[WARNING_CONVERTED] = "converted",	   [WARNING_UNKNOWN_COLUMN] = "unknown_column",
 };
 
 /* ---------------------------------------------------------------- SPI, in short */
@@ -205,13 +202,13 @@ hash_entry(Apply *apply, const char *key, HASHACTION action, bool *found)
 
 	/* TiDB's names have at most 64 characters each. */
 	if (strlcpy(buf, key, sizeof(buf)) >= sizeof(buf))
-		ereport(ERROR, (errcode(ERRCODE_NAME_TOO_LONG),
-						errmsg("the stream has a table name that is too long: \"%.100s...\"",
-							   key)));
+		ereport(ERROR,
+				(errcode(ERRCODE_NAME_TOO_LONG),
+				 errmsg("the stream has a table name that is too long: \"%.100s...\"", key)));
 	if (apply->tables == NULL)
 	{
-		HASHCTL ctl = {.keysize = 512, .entrysize = sizeof(TableEntry),
-					   .hcxt = apply->tables_context};
+		HASHCTL ctl = {
+			.keysize = 512, .entrysize = sizeof(TableEntry), .hcxt = apply->tables_context};
 
 		apply->tables =
 			hash_create("feed tables", 64, &ctl, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
@@ -496,8 +493,8 @@ find_tables(Apply *apply, SPIPlanPtr *plan, const char *text, const char *name, 
 
 		lc = lnext(pairs, lc);
 		table = lfirst(lc);
-		tables = lappend(tables, registry_find(apply, database, strlen(database), table,
-											   strlen(table)));
+		tables =
+			lappend(tables, registry_find(apply, database, strlen(database), table, strlen(table)));
 	}
 	return tables;
 }

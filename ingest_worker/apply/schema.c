@@ -36,14 +36,14 @@ schema_read(Apply *apply, const Event *event)
 	stmt = ddl_parse(event->ddl_text.data, event->ddl_text.len, DDL_DIALECT_AUTO, apply->ddl_arena,
 					 &error);
 	if (stmt == NULL)
-		ereport(ERROR,
-				(errcode(error.code == DDL_ERROR_MEMORY ? ERRCODE_OUT_OF_MEMORY
-														: ERRCODE_SYNTAX_ERROR),
-				 errmsg("DDL statement of the stream is not understood: %s", error.message),
-				 errdetail("Line %d, column %d, near \"%s\", of: %.*s", error.line, error.column,
-						   error.token, SLICE(event->ddl_text)),
-				 errhint("Apply what it does to the tables here by hand, then pass over the record "
-						 "with magic.skip() and resume the feed.")));
+		ereport(
+			ERROR,
+			(errcode(error.code == DDL_ERROR_MEMORY ? ERRCODE_OUT_OF_MEMORY : ERRCODE_SYNTAX_ERROR),
+			 errmsg("DDL statement of the stream is not understood: %s", error.message),
+			 errdetail("Line %d, column %d, near \"%s\", of: %.*s", error.line, error.column,
+					   error.token, SLICE(event->ddl_text)),
+			 errhint("Apply what it does to the tables here by hand, then pass over the record "
+					 "with magic.skip() and resume the feed.")));
 	return stmt;
 }
 
@@ -85,9 +85,9 @@ session_database(const Event *event, const DdlStatement *stmt)
 static void
 no_database(DdlString name)
 {
-	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_SCHEMA),
-					errmsg("DDL of the stream names table \"%.*s\" without its database",
-						   SLICE(name))));
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_SCHEMA),
+			 errmsg("DDL of the stream names table \"%.*s\" without its database", SLICE(name))));
 }
 
 /* The table of a name, or NULL if the feed does not know it. */
@@ -148,8 +148,7 @@ static void
 start_definition(ApplyTable *table, int ncolumns)
 {
 	table->ncolumns = 0;
-	table->columns =
-		MemoryContextAllocZero(table->context, Max(ncolumns, 1) * sizeof(ApplyColumn));
+	table->columns = MemoryContextAllocZero(table->context, Max(ncolumns, 1) * sizeof(ApplyColumn));
 	table->unique_keys = NIL;
 	table->state = TABLE_OK;
 	table->state_detail = NULL;
@@ -293,8 +292,7 @@ drop_tables(Apply *apply, const Event *event, const DdlStatement *stmt)
 		if (event->has_table_name && event->ddl_table.len > 0 &&
 			!ddl_same_name(stmt->names[i].name, only))
 			continue;
-		if (event->has_table_name && event->has_database &&
-			stmt->names[i].database.data != NULL &&
+		if (event->has_table_name && event->has_database && stmt->names[i].database.data != NULL &&
 			!ddl_same_name(stmt->names[i].database, database))
 			continue;
 		drop_table(apply, known_table(apply, event, stmt, &stmt->names[i]));

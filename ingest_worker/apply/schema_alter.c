@@ -672,14 +672,16 @@ rows_do_not_fit(AlterWork *work)
 	ErrorData *error = CopyErrorData();
 
 	FlushErrorState();
-	ereport(ERROR,
-			(errcode(error->sqlerrcode),
-			 errmsg("rows of table \"%s\".\"%s\" do not fit what DDL of the stream makes of it: %s",
-					work->table->database, work->table->table, error->message),
-			 work->event ? errdetail("%.*s", SLICE(work->event->ddl_text)) : 0,
-			 errhint("Correct these rows here (the feed's option on_local_write lets you), or alter the "
-					 "table by hand and pass over the record with magic.skip(); then resume the "
-					 "feed.")));
+	ereport(
+		ERROR,
+		(errcode(error->sqlerrcode),
+		 errmsg("rows of table \"%s\".\"%s\" do not fit what DDL of the stream makes of it: %s",
+				work->table->database, work->table->table, error->message),
+		 work->event ? errdetail("%.*s", SLICE(work->event->ddl_text)) : 0,
+		 errhint(
+			 "Correct these rows here (the feed's option on_local_write lets you), or alter the "
+			 "table by hand and pass over the record with magic.skip(); then resume the "
+			 "feed.")));
 }
 
 static void

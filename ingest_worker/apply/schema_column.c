@@ -105,8 +105,7 @@ set_lengths(ApplyColumn *column, const DdlColumn *from)
 static char *
 member_text(Apply *apply, ApplyTable *table, const ApplyColumn *column, DdlString member)
 {
-	text *value =
-		DatumGetTextPP(convert_text(apply, table, column, member.data, member.len));
+	text *value = DatumGetTextPP(convert_text(apply, table, column, member.data, member.len));
 
 	return pnstrdup(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
 }

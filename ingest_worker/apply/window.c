@@ -68,7 +68,7 @@ struct Window
 	VectorType *types;
 	int capacity;
 	int nrows;
-	int nkeys;		  /* vectors that identify: the key's, or all */
+	int nkeys; /* vectors that identify: the key's, or all */
 	int *key_vectors;
 	bool keyed;
 	bool integer_key; /* one key column that is an integer by value */
@@ -112,8 +112,7 @@ rows_equal(Window *window, int32 a, int32 b)
 			if (vector->values[a] != vector->values[b])
 				return false;
 		}
-		else if (!datum_image_eq(vector->values[a], vector->values[b], false,
-								 window->types[v].len))
+		else if (!datum_image_eq(vector->values[a], vector->values[b], false, window->types[v].len))
 			return false;
 	}
 	return true;
@@ -257,8 +256,7 @@ add_image(Apply *apply, ApplyTable *table, const EventValue *values, bool keys_o
 			vector->nulls[row] = true;
 			continue;
 		}
-		vector->values[row] =
-			convert_value(apply, table, column, &values[i], &vector->nulls[row]);
+		vector->values[row] = convert_value(apply, table, column, &values[i], &vector->nulls[row]);
 	}
 	for (int i = 0; i < table->nmissing; i++)
 	{

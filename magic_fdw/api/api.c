@@ -27,9 +27,9 @@ api_find_engine(const char *name)
 	initStringInfo(&known);
 	for (int i = 0; i < nengines; i++)
 		appendStringInfo(&known, "%s%s", i > 0 ? ", " : "", engines[i]->name);
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("there is no engine \"%s\"", name),
-					errhint("Engines known here: %s.", known.data)));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("there is no engine \"%s\"", name),
+			 errhint("Engines known here: %s.", known.data)));
 }
 
 static void

@@ -72,9 +72,9 @@ metadata_table(const char *name)
 	Oid relid = OidIsValid(nsp) ? get_relname_relid(name, nsp) : InvalidOid;
 
 	if (!OidIsValid(relid))
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-						errmsg("table magic.%s does not exist", name),
-						errhint("Create the extension in this database: CREATE EXTENSION magic_fdw;")));
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table magic.%s does not exist", name),
+				 errhint("Create the extension in this database: CREATE EXTENSION magic_fdw;")));
 	return relid;
 }
 
@@ -334,8 +334,8 @@ inprocess_compact(MagicConnection *conn, Oid relid)
 
 const MagicEngine inprocess_engine = {
 	.name = "magic",
-	.capabilities = MAGIC_CAP_LOCAL_TRANSACTION | MAGIC_CAP_ATOMIC_MULTI_TABLE |
-					MAGIC_CAP_KEYLESS | MAGIC_CAP_TRANSACTIONAL_DDL,
+	.capabilities = MAGIC_CAP_LOCAL_TRANSACTION | MAGIC_CAP_ATOMIC_MULTI_TABLE | MAGIC_CAP_KEYLESS |
+					MAGIC_CAP_TRANSACTIONAL_DDL,
 	.open = inprocess_open,
 	.close = inprocess_close,
 	.begin = inprocess_begin,

@@ -104,8 +104,8 @@ inprocess_lock(Oid relid, LOCKMODE mode)
 		MemoryContextSwitchTo(caller);
 		edata = CopyErrorData();
 		if (edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && holder != 0)
-			edata->detail = psprintf("waiting for lock on %s held by pid %d",
-									 name ? name : "a table", holder);
+			edata->detail =
+				psprintf("waiting for lock on %s held by pid %d", name ? name : "a table", holder);
 		FlushErrorState();
 		ReThrowError(edata);
 	}
@@ -141,9 +141,9 @@ relation_owner(Oid relid)
 static void
 append_type(StringInfo buf, const MagicColumnDef *column)
 {
-	appendStringInfoString(buf, format_type_extended(column->type, column->typmod,
-													 FORMAT_TYPE_TYPEMOD_GIVEN |
-														 FORMAT_TYPE_FORCE_QUALIFY));
+	appendStringInfoString(
+		buf, format_type_extended(column->type, column->typmod,
+								  FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
 	if (column->type == TEXTOID)
 		appendStringInfoString(buf, " COLLATE pg_catalog.\"C\"");
 }
@@ -230,8 +230,7 @@ inprocess_create_table(MagicConnection *conn, const MagicTableDef *def)
 	Oid nsp;
 
 	initStringInfo(&buf);
-	appendStringInfo(&buf, "CREATE TABLE %s (",
-					 quote_qualified_identifier(def->schema, def->name));
+	appendStringInfo(&buf, "CREATE TABLE %s (", quote_qualified_identifier(def->schema, def->name));
 	for (int i = 0; i < def->ncolumns; i++)
 	{
 		MagicColumnDef *column = &def->columns[i];

@@ -41,9 +41,9 @@ column_attribute(Relation rel, int16 attno)
 	TupleDesc desc = RelationGetDescr(rel);
 
 	if (attno < 1 || attno > desc->natts || TupleDescAttr(desc, attno - 1)->attisdropped)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
-						errmsg("table \"%s\" has no column number %d",
-							   RelationGetRelationName(rel), attno)));
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN), errmsg("table \"%s\" has no column number %d",
+														   RelationGetRelationName(rel), attno)));
 	return TupleDescAttr(desc, attno - 1);
 }
 
@@ -81,11 +81,10 @@ init_conditions(MagicScan *scan, const MagicCondition *conditions, int nconditio
 			continue;
 		type = lookup_type_cache(att->atttypid, TYPECACHE_CMP_PROC_FINFO);
 		if (!OidIsValid(type->cmp_proc_finfo.fn_oid))
-			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION),
-							errmsg("column \"%s\" has no order to compare by",
-								   NameStr(att->attname))));
-		scan->conditions[i].value =
-			datumCopy(conditions[i].value, att->attbyval, att->attlen);
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_FUNCTION),
+					 errmsg("column \"%s\" has no order to compare by", NameStr(att->attname))));
+		scan->conditions[i].value = datumCopy(conditions[i].value, att->attbyval, att->attlen);
 		scan->compare[i] = &type->cmp_proc_finfo;
 	}
 }

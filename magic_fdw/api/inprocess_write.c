@@ -164,8 +164,7 @@ static void
 delete_keyed(MagicTable *table, const MagicBatch *batch, CommandId cid, Snapshot snapshot,
 			 MagicWriteResult *result)
 {
-	IndexScanDesc scan =
-		index_beginscan(table->rel, table->key_index, snapshot, table->nkeys, 0);
+	IndexScanDesc scan = index_beginscan(table->rel, table->key_index, snapshot, table->nkeys, 0);
 
 	for (int i = 0; i < batch->ndeletes; i++)
 	{
@@ -259,8 +258,7 @@ image_hash(WantedRows *rows, int32 row)
 		bool isnull;
 		Datum value = image_value(rows, row, c, &isnull);
 
-		hash = hash_combine(hash,
-							isnull ? 0 : datum_image_hash(value, att->attbyval, att->attlen));
+		hash = hash_combine(hash, isnull ? 0 : datum_image_hash(value, att->attbyval, att->attlen));
 	}
 	return hash;
 }

@@ -38,19 +38,19 @@
 #include "nodes/pg_list.h"
 #include "utils/relcache.h"
 
-#define MAGIC_API_VERSION		1
-#define MAGIC_API_RENDEZVOUS	"magic_fdw.api"
+#define MAGIC_API_VERSION 1
+#define MAGIC_API_RENDEZVOUS "magic_fdw.api"
 
 /* Capabilities: what an engine promises. create_feed warns about what is missing. */
-#define MAGIC_CAP_LOCAL_TRANSACTION	0x0001	/* writes belong to the caller's transaction */
+#define MAGIC_CAP_LOCAL_TRANSACTION 0x0001	/* writes belong to the caller's transaction */
 #define MAGIC_CAP_ATOMIC_MULTI_TABLE 0x0002 /* readers see all tables of a cut, or none */
-#define MAGIC_CAP_READ_TS			0x0004	/* scans at an older commit TS */
-#define MAGIC_CAP_KEYLESS			0x0008	/* tables without a key: rows matched whole */
-#define MAGIC_CAP_TRANSACTIONAL_DDL	0x0010	/* DDL is undone by abort() */
+#define MAGIC_CAP_READ_TS 0x0004			/* scans at an older commit TS */
+#define MAGIC_CAP_KEYLESS 0x0008			/* tables without a key: rows matched whole */
+#define MAGIC_CAP_TRANSACTIONAL_DDL 0x0010	/* DDL is undone by abort() */
 
 typedef struct MagicConnection MagicConnection; /* the engine's own */
-typedef struct MagicTable MagicTable;	/* the engine's own */
-typedef struct MagicScan MagicScan; /* the engine's own */
+typedef struct MagicTable MagicTable;			/* the engine's own */
+typedef struct MagicScan MagicScan;				/* the engine's own */
 
 /* ---------------------------------------------------------------- definitions */
 
@@ -60,11 +60,11 @@ typedef struct MagicScan MagicScan; /* the engine's own */
  */
 typedef struct MagicColumnDef
 {
-	const char *name;			/* at most 63 bytes, in the server's encoding */
-	Oid			type;
-	int32		typmod;			/* -1 = none */
-	bool		not_null;
-	int16		attno;			/* set by describe(); not read otherwise */
+	const char *name; /* at most 63 bytes, in the server's encoding */
+	Oid type;
+	int32 typmod; /* -1 = none */
+	bool not_null;
+	int16 attno; /* set by describe(); not read otherwise */
 
 	/*
 	 * For a column that is added to a table with rows: the value that they get, in the type's
@@ -77,24 +77,24 @@ typedef struct MagicTableDef
 {
 	const char *schema;
 	const char *name;
-	int			ncolumns;
+	int ncolumns;
 	MagicColumnDef *columns;
-	int			nkeys;			/* 0 = no key */
-	int		   *keys;			/* indexes into columns */
-	Oid			owner;
-	List	   *readers;		/* role OIDs that get SELECT */
+	int nkeys; /* 0 = no key */
+	int *keys; /* indexes into columns */
+	Oid owner;
+	List *readers; /* role OIDs that get SELECT */
 } MagicTableDef;
 
 /* One step of an ALTER TABLE. All steps of one call take effect together. */
 typedef enum MagicAlterKind
 {
-	MAGIC_ADD_COLUMN,			/* column */
-	MAGIC_DROP_COLUMN,			/* name */
-	MAGIC_RENAME_COLUMN,		/* name -> column.name */
-	MAGIC_ALTER_TYPE,			/* name, column.type, column.typmod; using_text */
-	MAGIC_SET_NOT_NULL,			/* name */
-	MAGIC_DROP_NOT_NULL,		/* name */
-	MAGIC_SET_KEY,				/* keys: names, replaces the key there is */
+	MAGIC_ADD_COLUMN,	 /* column */
+	MAGIC_DROP_COLUMN,	 /* name */
+	MAGIC_RENAME_COLUMN, /* name -> column.name */
+	MAGIC_ALTER_TYPE,	 /* name, column.type, column.typmod; using_text */
+	MAGIC_SET_NOT_NULL,	 /* name */
+	MAGIC_DROP_NOT_NULL, /* name */
+	MAGIC_SET_KEY,		 /* keys: names, replaces the key there is */
 	MAGIC_DROP_KEY
 } MagicAlterKind;
 
@@ -103,7 +103,7 @@ typedef struct MagicAlter
 	MagicAlterKind kind;
 	const char *name;
 	MagicColumnDef column;
-	List	   *keys;			/* of char *, for MAGIC_SET_KEY */
+	List *keys; /* of char *, for MAGIC_SET_KEY */
 
 	/*
 	 * For MAGIC_ALTER_TYPE: an SQL expression template over the old value, in which %s is the
@@ -119,12 +119,12 @@ typedef struct MagicAlter
 /* The values of one column over all row images of a batch. */
 typedef struct MagicVector
 {
-	Oid			type;
-	int32		typmod;
-	int16		attno;			/* of the table; 1-based */
-	bool		key;			/* part of the table's key */
-	Datum	   *values;			/* [capacity] */
-	bool	   *nulls;			/* [capacity] */
+	Oid type;
+	int32 typmod;
+	int16 attno;   /* of the table; 1-based */
+	bool key;	   /* part of the table's key */
+	Datum *values; /* [capacity] */
+	bool *nulls;   /* [capacity] */
 } MagicVector;
 
 /*
@@ -140,25 +140,25 @@ typedef struct MagicVector
  */
 typedef struct MagicBatch
 {
-	uint32		version;		/* MAGIC_BATCH_VERSION */
-	int			ncolumns;
+	uint32 version; /* MAGIC_BATCH_VERSION */
+	int ncolumns;
 	MagicVector *columns;
-	int			nrows;
-	int			ndeletes;
-	const int32 *deletes;		/* [ndeletes] row images */
-	int			ninserts;
-	const int32 *inserts;		/* [ninserts] row images */
-	int64		min_ts;			/* commit TSs of the changes in here */
-	int64		max_ts;
+	int nrows;
+	int ndeletes;
+	const int32 *deletes; /* [ndeletes] row images */
+	int ninserts;
+	const int32 *inserts; /* [ninserts] row images */
+	int64 min_ts;		  /* commit TSs of the changes in here */
+	int64 max_ts;
 } MagicBatch;
 
 /* What write() found; the fields are added to, never set. */
 typedef struct MagicWriteResult
 {
-	int64		inserted;		/* rows written */
-	int64		deleted;		/* rows removed for a delete image */
-	int64		missing;		/* delete images that met no row */
-	int64		conflicts;		/* rows replaced by an insert image */
+	int64 inserted;	 /* rows written */
+	int64 deleted;	 /* rows removed for a delete image */
+	int64 missing;	 /* delete images that met no row */
+	int64 conflicts; /* rows replaced by an insert image */
 } MagicWriteResult;
 
 /* ---------------------------------------------------------------- positions */
@@ -169,14 +169,14 @@ typedef struct MagicWriteResult
  */
 typedef struct MagicPosition
 {
-	int32		feed_id;
-	const char *topic;			/* for files: the directory */
-	int32		partition;
-	const char *position;		/* the source's own text: next offset, or file and byte */
-	int64		applied_ts;		/* the cut: everything at or below it is in the tables */
-	const char *last_position;	/* of the last applied record; NULL = none */
-	uint32		last_crc;		/* CRC-32C of its value */
-	int64		last_ts;		/* its commit TS */
+	int32 feed_id;
+	const char *topic; /* for files: the directory */
+	int32 partition;
+	const char *position;	   /* the source's own text: next offset, or file and byte */
+	int64 applied_ts;		   /* the cut: everything at or below it is in the tables */
+	const char *last_position; /* of the last applied record; NULL = none */
+	uint32 last_crc;		   /* CRC-32C of its value */
+	int64 last_ts;			   /* its commit TS */
 } MagicPosition;
 
 /* ---------------------------------------------------------------- scans */
@@ -195,108 +195,105 @@ typedef enum MagicCompare
 /* column <op> value, with the type's default btree order and the collation "C". */
 typedef struct MagicCondition
 {
-	int16		attno;
+	int16 attno;
 	MagicCompare compare;
-	Datum		value;
+	Datum value;
 } MagicCondition;
 
 /* ---------------------------------------------------------------- the engine */
 
 typedef struct MagicEngine
 {
-	const char *name;			/* of the SERVER option `engine` */
-	uint32		capabilities;
+	const char *name; /* of the SERVER option `engine` */
+	uint32 capabilities;
 
 	/* A session; `server` is the foreign server's OID, InvalidOid = in process. */
-	MagicConnection *(*open) (Oid server);
-	void		(*close) (MagicConnection *conn);
+	MagicConnection *(*open)(Oid server);
+	void (*close)(MagicConnection *conn);
 
 	/*
 	 * Start writing. The in-process engine is called inside the caller's transaction. `feed_id`
 	 * fences a second writer: a feed that another session applies raises 55006.
 	 */
-	void		(*begin) (MagicConnection *conn, int32 feed_id);
-	void		(*commit) (MagicConnection *conn, const MagicPosition *positions, int npositions);
-	void		(*abort) (MagicConnection *conn);
+	void (*begin)(MagicConnection *conn, int32 feed_id);
+	void (*commit)(MagicConnection *conn, const MagicPosition *positions, int npositions);
+	void (*abort)(MagicConnection *conn);
 
 	/*
 	 * The stored position, in the current memory context; false = none yet.
 	 */
-	bool		(*position) (MagicConnection *conn, int32 feed_id, const char *topic,
-							 int32 partition, MagicPosition *result);
+	bool (*position)(MagicConnection *conn, int32 feed_id, const char *topic, int32 partition,
+					 MagicPosition *result);
 
 	/*
 	 * Open a table for writing; it stays open and locked (row exclusive, and the engine's own
 	 * table tag for rows) until the transaction ends. Waits under the caller's lock_timeout; the
 	 * error then says who holds it. NULL if it does not exist.
 	 */
-	MagicTable *(*open_table) (MagicConnection *conn, Oid relid);
+	MagicTable *(*open_table)(MagicConnection *conn, Oid relid);
 
 	/* Close the tables that are open; their locks stay. Before DDL on one of them. */
-	void		(*close_tables) (MagicConnection *conn);
+	void (*close_tables)(MagicConnection *conn);
 
 	/* Its present definition, in the current memory context. */
-	MagicTableDef *(*describe) (MagicConnection *conn, Oid relid);
+	MagicTableDef *(*describe)(MagicConnection *conn, Oid relid);
 
 	/*
 	 * Apply a batch. Table handles whose relation was altered in the same transaction must be
 	 * opened again. Makes its own command counter increments.
 	 */
-	void		(*write) (MagicTable *table, const MagicBatch *batch, MagicWriteResult *result);
+	void (*write)(MagicTable *table, const MagicBatch *batch, MagicWriteResult *result);
 
 	/*
 	 * Remove all rows by MVCC: no exclusive lock, readers with older snapshots keep their rows.
 	 * Returns how many there were, or -1 if the engine did not count them.
 	 */
-	int64		(*truncate) (MagicTable *table);
+	int64 (*truncate)(MagicTable *table);
 
 	/* DDL. Names are identifiers, never SQL. Objects belong to `owner`. */
-	void		(*create_schema) (MagicConnection *conn, const char *name, Oid owner);
+	void (*create_schema)(MagicConnection *conn, const char *name, Oid owner);
 
 	/* Drop a schema if it belongs to `owner` and holds nothing. */
-	void		(*drop_schema) (MagicConnection *conn, const char *name, Oid owner);
-	Oid			(*create_table) (MagicConnection *conn, const MagicTableDef *def);
-	void		(*drop_table) (MagicConnection *conn, Oid relid);
+	void (*drop_schema)(MagicConnection *conn, const char *name, Oid owner);
+	Oid (*create_table)(MagicConnection *conn, const MagicTableDef *def);
+	void (*drop_table)(MagicConnection *conn, Oid relid);
 
 	/* Let these roles read a table that exists; those that may already are left alone. */
-	void		(*grant_readers) (MagicConnection *conn, Oid relid, List *readers);
-	void		(*rename_table) (MagicConnection *conn, Oid relid, const char *schema,
-								 const char *name);
-	void		(*alter_table) (MagicConnection *conn, Oid relid, const MagicAlter *steps,
-								int nsteps);
+	void (*grant_readers)(MagicConnection *conn, Oid relid, List *readers);
+	void (*rename_table)(MagicConnection *conn, Oid relid, const char *schema, const char *name);
+	void (*alter_table)(MagicConnection *conn, Oid relid, const MagicAlter *steps, int nsteps);
 
 	/*
 	 * Merge the small packs that applies leave behind; returns how many were replaced. Called in a
 	 * transaction of its own every few applies.
 	 */
-	int64		(*compact) (MagicConnection *conn, Oid relid);
+	int64 (*compact)(MagicConnection *conn, Oid relid);
 
 	/*
 	 * Read. `columns` are attribute numbers; conditions are joined by AND. `read_ts` 0 = the
 	 * caller's snapshot. scan_next fills the batch with up to 1,024 rows (its vectors are the
 	 * engine's, valid until the next call), false at the end.
 	 */
-	MagicScan  *(*scan_begin) (MagicConnection *conn, Oid relid, const int16 *columns,
-							   int ncolumns, const MagicCondition *conditions, int nconditions,
-							   int64 read_ts);
-	bool		(*scan_next) (MagicScan *scan, MagicBatch *batch);
-	void		(*scan_end) (MagicScan *scan);
+	MagicScan *(*scan_begin)(MagicConnection *conn, Oid relid, const int16 *columns, int ncolumns,
+							 const MagicCondition *conditions, int nconditions, int64 read_ts);
+	bool (*scan_next)(MagicScan *scan, MagicBatch *batch);
+	void (*scan_end)(MagicScan *scan);
 } MagicEngine;
 
 /* ---------------------------------------------------------------- the registry */
 
 typedef struct MagicApi
 {
-	uint32		version;		/* MAGIC_API_VERSION */
+	uint32 version; /* MAGIC_API_VERSION */
 
 	/* The engine of that name; error 22023 that lists the known ones if there is none. */
-	const MagicEngine *(*find_engine) (const char *name);
+	const MagicEngine *(*find_engine)(const char *name);
 
 	/* Make an engine known; at library load only. */
-	void		(*register_engine) (const MagicEngine *engine);
+	void (*register_engine)(const MagicEngine *engine);
 } MagicApi;
 
 /* Module start of this folder: publishes the registry, registers the in-process engine. */
 extern void api_init(void);
 
-#endif							/* MAGIC_API_H */
+#endif /* MAGIC_API_H */

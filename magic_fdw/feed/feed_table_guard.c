@@ -67,11 +67,11 @@ remember_stranger(Oid relid)
 	}
 	if (strangers == NULL)
 	{
-		HASHCTL ctl = {.keysize = sizeof(Oid), .entrysize = sizeof(Oid),
-					   .hcxt = CacheMemoryContext};
+		HASHCTL ctl = {
+			.keysize = sizeof(Oid), .entrysize = sizeof(Oid), .hcxt = CacheMemoryContext};
 
-		strangers = hash_create("relations of no feed", 64, &ctl,
-								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		strangers =
+			hash_create("relations of no feed", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
 	hash_search(strangers, &relid, HASH_ENTER, NULL);
 }
@@ -129,8 +129,8 @@ refuse_if_feed_table(Oid relid)
 
 	if (strangers != NULL && hash_search(strangers, &relid, HASH_FIND, NULL) != NULL)
 		return;
-	if (!lookup("feed_table", "feed_table_relation", "relation", ObjectIdGetDatum(relid), F_OIDEQ, "feed_id",
-				&feed_id))
+	if (!lookup("feed_table", "feed_table_relation", "relation", ObjectIdGetDatum(relid), F_OIDEQ,
+				"feed_id", &feed_id))
 	{
 		remember_stranger(relid);
 		return;
@@ -144,13 +144,13 @@ refuse_if_feed_table(Oid relid)
 		return;
 	if (!lookup("feed", "feed_pkey", "id", feed_id, F_INT4EQ, "name", &name))
 		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("cannot change table \"%s\"", get_rel_name(relid)),
-			 errdetail("It follows a TiDB table: feed \"%s\" writes it.",
-					   TextDatumGetCString(name)),
-			 errhint("Let it be changed with magic.alter_feed(..., on_local_write => 'allow'), or "
-					 "drop the feed: magic.drop_feed() keeps its tables.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		 errmsg("cannot change table \"%s\"", get_rel_name(relid)),
+		 errdetail("It follows a TiDB table: feed \"%s\" writes it.", TextDatumGetCString(name)),
+		 errhint("Let it be changed with magic.alter_feed(..., on_local_write => 'allow'), or "
+				 "drop the feed: magic.drop_feed() keeps its tables.")));
 }
 
 static bool

@@ -63,9 +63,9 @@ add_rows(MagicBatch *batch, TupleDesc desc, const char *query, int *n)
 			Datum value = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, c + 1,
 										&vector->nulls[batch->nrows]);
 
-			vector->values[batch->nrows] =
-				vector->nulls[batch->nrows] ? (Datum) 0
-											: datumCopy(value, att->attbyval, att->attlen);
+			vector->values[batch->nrows] = vector->nulls[batch->nrows]
+											   ? (Datum) 0
+											   : datumCopy(value, att->attbyval, att->attlen);
 		}
 		rows[(*n)++] = batch->nrows++;
 	}
@@ -115,12 +115,12 @@ api_test_write(PG_FUNCTION_ARGS)
 	rel = table_open(PG_GETARG_OID(0), AccessShareLock);
 	SPI_connect();
 	init_batch(&batch, RelationGetDescr(rel), PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1));
-	batch.deletes = add_rows(&batch, RelationGetDescr(rel),
-							 PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)),
-							 &batch.ndeletes);
-	batch.inserts = add_rows(&batch, RelationGetDescr(rel),
-							 PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3)),
-							 &batch.ninserts);
+	batch.deletes =
+		add_rows(&batch, RelationGetDescr(rel),
+				 PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2)), &batch.ndeletes);
+	batch.inserts =
+		add_rows(&batch, RelationGetDescr(rel),
+				 PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3)), &batch.ninserts);
 	magic->write(table, &batch, &result);
 	SPI_finish();
 	table_close(rel, AccessShareLock);
@@ -175,8 +175,7 @@ row_text(const MagicBatch *batch, int row)
 		if (batch->columns[c].nulls[row])
 			continue;
 		getTypeOutputInfo(batch->columns[c].type, &output, &varlena);
-		appendStringInfoString(&buf,
-							   OidOutputFunctionCall(output, batch->columns[c].values[row]));
+		appendStringInfoString(&buf, OidOutputFunctionCall(output, batch->columns[c].values[row]));
 	}
 	return buf.data;
 }
@@ -204,8 +203,8 @@ api_test_scan(PG_FUNCTION_ARGS)
 			Oid param;
 
 			getTypeInputInfo(get_atttype(relid, condition.attno), &input, &param);
-			condition.value = OidInputFunctionCall(
-				input, text_to_cstring(PG_GETARG_TEXT_PP(4)), param, -1);
+			condition.value =
+				OidInputFunctionCall(input, text_to_cstring(PG_GETARG_TEXT_PP(4)), param, -1);
 		}
 	}
 	scan = magic->scan_begin(conn, relid, (int16 *) ARR_DATA_PTR(columns),

@@ -231,7 +231,7 @@ magic_seek(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* skip(feed text, topic text, partition int, n int DEFAULT 1): leaves out the next n messages */
+/* skip(feed text, topic text, partition int, n int DEFAULT 1): leaves out the next n messages, or records of files */
 Datum
 magic_skip(PG_FUNCTION_ARGS)
 {
@@ -251,11 +251,14 @@ magic_skip(PG_FUNCTION_ARGS)
 				 errmsg("number of messages to skip must be at least 1")));
 	feed_spi_begin(&spi);
 	id = lock_resting_feed(name);
-	if (uri_of_feed(id)->kind != FEED_SOURCE_KAFKA)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("skip is not supported for a source of files")));
 	position = lock_position(id, topic, partition);
+	if (uri_of_feed(id)->kind != FEED_SOURCE_KAFKA)
+	{
+		move_position(id, topic, partition, feed_file_skip(topic, position, n));
+		feed_spi_end(&spi);
+		feed_wake_at_commit(id);
+		PG_RETURN_VOID();
+	}
 	if (!position)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -8,10 +8,13 @@
  */
 #include "feed/feed_internal.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "miscadmin.h"
+#include "storage/fd.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/varlena.h"
@@ -105,6 +108,88 @@ feed_check_file_directory(const char *directory)
 			 errdetail("It is not below a directory of magic.file_source_dirs."),
 			 errhint("Add this line to postgresql.conf and reload: magic.file_source_dirs = '%s%s%s'",
 					 file_source_dirs, file_source_dirs[0] ? "," : "", directory)));
+}
+
+/* The name of the first binlog file behind `after` ("" = the very first), NULL if there is none. */
+static char *
+next_binlog_file(const char *directory, const char *after)
+{
+	DIR *dir = AllocateDir(directory);
+	struct dirent *entry;
+	char *found = NULL;
+
+	/* binlog-, 16 digits, and what follows: the order of the names is that of the indexes */
+	while ((entry = ReadDir(dir, directory)) != NULL)
+		if (strncmp(entry->d_name, "binlog-", 7) == 0 &&
+			strspn(entry->d_name + 7, "0123456789") == 16 &&
+			strncmp(entry->d_name, after, 23) > 0 &&
+			(found == NULL || strcmp(entry->d_name, found) < 0))
+			found = pstrdup(entry->d_name);
+	FreeDir(dir);
+	return found;
+}
+
+/*
+ * Behind the record that begins at offset: its frame is a magic, the payload's length, the payload
+ * and a checksum (decode/README.md), which is not verified: a damaged record may be left out, too.
+ * -1 if the file ends at offset.
+ */
+static int64
+record_end(const char *path, int64 offset)
+{
+	static const unsigned char magic[4] = {0x04, 0x05, 0x1b, 0x1c};
+	unsigned char head[12];
+	struct stat st;
+	uint64 length = 0;
+	int fd = OpenTransientFile(path, O_RDONLY | O_NOFOLLOW | PG_BINARY);
+	ssize_t n;
+
+	if (fd < 0 || fstat(fd, &st) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(), errmsg("could not open file \"%s\": %m", path)));
+	n = pread(fd, head, sizeof(head), offset);
+	CloseTransientFile(fd);
+	if (n == 0 && offset == st.st_size)
+		return -1;
+	for (int i = 11; i >= 4; i--)
+		length = length << 8 | head[i];
+	if (n != sizeof(head) || memcmp(head, magic, sizeof(magic)) != 0 ||
+		length > (uint64) st.st_size || offset + 16 + (int64) length > st.st_size)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("there is no whole record at byte " INT64_FORMAT " of \"%s\"", offset, path)));
+	return offset + 16 + (int64) length;
+}
+
+/*
+ * The position (FILE:BYTE, NULL = the beginning) n records further on.
+ */
+char *
+feed_file_skip(const char *directory, const char *position, int n)
+{
+	const char *colon = position ? strrchr(position, ':') : NULL;
+	char *name = colon ? pnstrdup(position, colon - position) : pstrdup("");
+	int64 offset = colon ? strtoi64(colon + 1, NULL, 10) : 0;
+
+	feed_check_file_directory(directory);
+	while (n > 0)
+	{
+		int64 end = name[0] ? record_end(psprintf("%s/%s", directory, name), offset) : -1;
+
+		CHECK_FOR_INTERRUPTS();
+		if (end >= 0)
+		{
+			offset = end;
+			n--;
+			continue;
+		}
+		name = next_binlog_file(directory, name);
+		offset = 0;
+		if (name == NULL)
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("the source has no more records to skip")));
+	}
+	return psprintf("%s:" INT64_FORMAT, name, offset);
 }
 
 void

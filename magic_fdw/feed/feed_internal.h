@@ -31,6 +31,7 @@ extern const char *feed_nearest_name(const char *name, const char *const *candid
 /* feed_file.c */
 extern void feed_file_init(void);
 extern void feed_check_file_directory(const char *directory);
+extern char *feed_file_skip(const char *directory, const char *position, int n);
 
 /*
  * feed_spi.c: the tables of feeds are reached as the bootstrap superuser, with an empty search path

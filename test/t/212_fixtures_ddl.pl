@@ -104,4 +104,10 @@ is($node->safe_psql('postgres', <<'SQL'), "back\nback2\nback3\nnx\npx", 'and wha
 SELECT tidb_table FROM magic.feed_tables WHERE state = 'resync needed' ORDER BY tidb_table COLLATE "C"
 SQL
 
+# The operator renames by hand, or lets the table be, and passes over the record: the feed goes on.
+$node->safe_psql('postgres', "SELECT magic.skip('hard', topic, partition) FROM magic.feed_partitions WHERE feed = 'hard'");
+$node->safe_psql('postgres', "SELECT magic.resume('hard')");
+wait_applied($node, 'hard', (timeline('ddl_hard'))[-1]);
+is(feed_column($node, 'hard', 'state'), 'running', 'skip() passes over it, and the feed goes on to the end');
+
 done_testing();

@@ -124,6 +124,7 @@ set_wanted(FeedSlot *slot, bool wanted)
 	if (wanted && !slot->wanted)
 	{
 		/* resumed: at once, whatever happened before */
+		memset(&slot->error, 0, sizeof(slot->error));
 		slot->failures = 0;
 		slot->retry_at = 0;
 		if (slot->pid == 0)

@@ -2,17 +2,19 @@
  * pack.h
  *		Packs: the immutable columnar unit of the Magic Engine.
  *
- * A pack is a byte string that holds `nrows` rows out of `span` contiguous positions of a table; the
- * other positions are holes (dead rows that compaction folded away).  Rows lie densely, column by
- * column, in blocks of PACK_VECTOR rows; the last block may be shorter.  A row is known by its position
- * (0 .. span - 1, what a row number minus the pack's first row number gives) or by its index (0 ..
- * nrows - 1, its place among the stored rows).  The bytes are described in FORMAT.md.
+ * A pack is a byte string that holds `nrows` rows out of `span` contiguous positions of a table;
+ * the other positions are holes (dead rows that compaction folded away).  Rows lie densely,
+ * column by column, in blocks of PACK_VECTOR rows; the last block may be shorter.  A row is known
+ * by its position (0 .. span - 1, what a row number minus the pack's first row number gives) or
+ * by its index (0 .. nrows - 1, its place among the stored rows).  The bytes are described in
+ * FORMAT.md.
  *
- * This layer knows nothing of relations, buffers, WAL or snapshots: the writer makes bytes in memory,
- * the reader reads bytes through a PackSource.  It takes no locks.  The reader allocates only in its own
- * memory context, calls no catalog function and no type function except getmissingattr(), and raises
- * only ERRCODE_DATA_CORRUPTED (malformed bytes), query cancel and out of memory.  It never reads outside
- * of what the source says it holds, whatever the bytes are.
+ * This layer knows nothing of relations, buffers, WAL or snapshots: the writer makes bytes in
+ * memory, the reader reads bytes through a PackSource.  It takes no locks.  The reader allocates
+ * only in its own memory context, calls no catalog function and no type function except
+ * getmissingattr(), and raises only ERRCODE_DATA_CORRUPTED (malformed bytes), query cancel and
+ * out of memory.  It never reads outside of what the source says it holds, whatever the bytes
+ * are.
  */
 #ifndef MAGIC_PACK_H
 #define MAGIC_PACK_H
@@ -28,10 +30,10 @@
 #define PACK_MAX_ROWS 131072
 
 /*
- * Payload of one page: 8,192 bytes without the page header and the engine's 8-byte page tag, so that a
- * page's payload begins at a multiple of 32 bytes.  The writer pads between blocks so that a
- * block that fits into a page seldom crosses a border, counting from the start of the pack: a pack on
- * pages starts at the start of a page's payload.
+ * Payload of one page: 8,192 bytes without the page header and the engine's 8-byte page tag, so
+ * that a page's payload begins at a multiple of 32 bytes.  The writer pads between blocks so that
+ * a block that fits into a page seldom crosses a border, counting from the start of the pack: a
+ * pack on pages starts at the start of a page's payload.
  */
 #define PACK_PAGE_PAYLOAD 8160
 
@@ -52,16 +54,17 @@ typedef struct PackBytes
 } PackBytes;
 
 /*
- * Makes a writer for rows of `desc`, which it copies.  All its memory is below a context of its own,
- * a child of `parent`.  Looks domains up in the catalogs, so it must be called inside a transaction.
- * For each column it remembers which encoding paid, so keep one writer for many packs of a table.
+ * Makes a writer for rows of `desc`, which it copies.  All its memory is below a context of its
+ * own, a child of `parent`.  Looks domains up in the catalogs, so it must be called inside a
+ * transaction. For each column it remembers which encoding paid, so keep one writer for many
+ * packs of a table.
  */
 extern PackWriter *pack_writer_create(TupleDesc desc, MemoryContext parent);
 
 /*
- * Appends a row at the next position.  Values are copied; external, compressed, indirect and expanded
- * datums are flattened first (the caller must have a snapshot for toasted ones).  Dropped attributes
- * are stored as nothing.  An error leaves the writer without the row.
+ * Appends a row at the next position.  Values are copied; external, compressed, indirect and
+ * expanded datums are flattened first (the caller must have a snapshot for toasted ones).
+ * Dropped attributes are stored as nothing.  An error leaves the writer without the row.
  */
 extern void pack_writer_append(PackWriter *writer, const Datum *values, const bool *isnull);
 
@@ -80,8 +83,8 @@ extern uint32 pack_writer_next_position(const PackWriter *writer);
 extern bool pack_writer_find(const PackWriter *writer, uint32 position, uint32 *index);
 
 /*
- * Reads a buffered row, `values` and `isnull` having one element per attribute.  By-reference datums
- * point into the writer's memory: valid until the next reset or free, also across appends.
+ * Reads a buffered row, `values` and `isnull` having one element per attribute.  By-reference
+ * datums point into the writer's memory: valid until the next reset or free, also across appends.
  */
 extern void pack_writer_fetch(PackWriter *writer, uint32 index, Datum *values, bool *isnull);
 
@@ -89,8 +92,9 @@ extern void pack_writer_fetch(PackWriter *writer, uint32 index, Datum *values, b
 extern Datum pack_writer_fetch_att(PackWriter *writer, int att, uint32 index, bool *isnull);
 
 /*
- * Serialises the buffered rows as a pack of `span` positions (at least pack_writer_next_position()).
- * The bytes are allocated in the writer's parent context.  The writer keeps its rows.
+ * Serialises the buffered rows as a pack of `span` positions (at least
+ * pack_writer_next_position()). The bytes are allocated in the writer's parent context.  The
+ * writer keeps its rows.
  */
 extern void pack_writer_finish(PackWriter *writer, uint32 span, PackBytes *out);
 
@@ -108,11 +112,12 @@ struct PackSource
 {
 	/*
 	 * Returns a pointer to `length` bytes at `offset` (the reader asks only for ranges inside the
-	 * source's length, and never for 0 bytes).  If they lie in one page, or in memory, the pointer is
-	 * in place, else the bytes are copied to `scratch`, which has room for `length` bytes.  The pointer
-	 * stays valid until the next fetch on the same stream.  Streams 0 .. natts - 1 are the attributes,
-	 * natts is the header; natts is that of the descriptor given to pack_open().  A source over buffers
-	 * keeps at most one pin per stream.  Pointers need no alignment.
+	 * source's length, and never for 0 bytes).  If they lie in one page, or in memory, the
+	 * pointer is in place, else the bytes are copied to `scratch`, which has room for `length`
+	 * bytes.  The pointer stays valid until the next fetch on the same stream.  Streams 0 ..
+	 * natts - 1 are the attributes, natts is the header; natts is that of the descriptor given to
+	 * pack_open().  A source over buffers keeps at most one pin per stream.  Pointers need no
+	 * alignment.
 	 */
 	const uint8 *(*fetch) (PackSource *source, int stream, uint64 offset, uint32 length,
 						   uint8 *scratch);
@@ -141,11 +146,11 @@ extern void pack_memory_source_init(PackMemorySource *source, const uint8 *data,
 typedef struct PackReader PackReader;
 
 /*
- * Opens a pack.  Reads the header only; a column's descriptor is read and checked at its first use.
- * `source` and `desc` must outlive the reader.  `desc` may have more attributes than the pack (ADD
- * COLUMN since): these are answered with getmissingattr(); and attributes dropped since: these are null.
- * All memory is below a context of its own, a child of `parent`, freed by pack_close(): resetting
- * `parent` instead is fine too.
+ * Opens a pack.  Reads the header only; a column's descriptor is read and checked at its first
+ * use. `source` and `desc` must outlive the reader.  `desc` may have more attributes than the
+ * pack (ADD COLUMN since): these are answered with getmissingattr(); and attributes dropped
+ * since: these are null. All memory is below a context of its own, a child of `parent`, freed by
+ * pack_close(): resetting `parent` instead is fine too.
  */
 extern PackReader *pack_open(PackSource *source, TupleDesc desc, MemoryContext parent);
 extern void pack_close(PackReader *reader);
@@ -164,8 +169,8 @@ extern bool pack_is_dense(const PackReader *reader);
 extern bool pack_find(PackReader *reader, uint32 position, uint32 *index);
 
 /*
- * The number of rows stored at positions below `position` (which may be up to the span or above): the
- * index of the first row at or after it.
+ * The number of rows stored at positions below `position` (which may be up to the span or above):
+ * the index of the first row at or after it.
  */
 extern uint32 pack_rank(PackReader *reader, uint32 position);
 
@@ -173,16 +178,17 @@ extern uint32 pack_rank(PackReader *reader, uint32 position);
 extern void pack_block_positions(PackReader *reader, int block, uint32 *positions);
 
 /*
- * A whole block of one attribute as datums, for PostgreSQL's row executor.  `values` and `isnull` have
- * room for PACK_VECTOR elements; nulls give (Datum) 0.  By-reference datums point into memory of the
- * reader (or of the source), valid until the next read of that attribute by any function here.
- * Varlenas are short or 4-byte-header ones, never toasted; numerics are in PostgreSQL's stored form.
+ * A whole block of one attribute as datums, for PostgreSQL's row executor.  `values` and `isnull`
+ * have room for PACK_VECTOR elements; nulls give (Datum) 0.  By-reference datums point into
+ * memory of the reader (or of the source), valid until the next read of that attribute by any
+ * function here. Varlenas are short or 4-byte-header ones, never toasted; numerics are in
+ * PostgreSQL's stored form.
  */
 extern void pack_read_datums(PackReader *reader, int att, int block, Datum *values, bool *isnull);
 
 /*
- * One value by index, valid until the next read of that attribute.  Fixed-width encodings do not decode
- * the block; compressed text decodes its block group once and keeps it.
+ * One value by index, valid until the next read of that attribute.  Fixed-width encodings do not
+ * decode the block; compressed text decodes its block group once and keeps it.
  */
 extern Datum pack_read_datum(PackReader *reader, int att, uint32 index, bool *isnull);
 
@@ -206,8 +212,8 @@ typedef struct PackString
 } PackString;
 
 /*
- * A chunk's dictionary.  The entries are distinct and sorted by memcmp(), shorter first, so that code order is
- * byte order.  Valid as long as the reader.
+ * A chunk's dictionary.  The entries are distinct and sorted by memcmp(), shorter first, so that
+ * code order is byte order.  Valid as long as the reader.
  */
 typedef struct PackDictionary
 {
@@ -216,9 +222,10 @@ typedef struct PackDictionary
 } PackDictionary;
 
 /*
- * One block of one attribute.  What the pointers show is valid until the next read of that attribute.
- * Arrays are padded to a multiple of 128 elements that may be read (their contents do not matter).
- * Elements of null rows are undefined, but readable; a DICT code is in range also there.
+ * One block of one attribute.  What the pointers show is valid until the next read of that
+ * attribute. Arrays are padded to a multiple of 128 elements that may be read (their contents do
+ * not matter). Elements of null rows are undefined, but readable; a DICT code is in range also
+ * there.
  */
 typedef struct PackVector
 {
@@ -239,8 +246,8 @@ typedef struct PackVector
 
 	/*
 	 * numeric values that do not fit the chunk's scale or width (NaN, infinities, another display
-	 * scale, more than 38 digits): rows ascending, values as stored numerics.  Their element in `codes`
-	 * is undefined.
+	 * scale, more than 38 digits): rows ascending, values as stored numerics.  Their element in
+	 * `codes` is undefined.
 	 */
 	int			nexceptions;
 	const uint16 *exception_rows;
@@ -249,7 +256,10 @@ typedef struct PackVector
 
 extern void pack_read_vector(PackReader *reader, int att, int block, PackVector *out);
 
-/* Widens an INT vector to int64; `out` has room for PACK_VECTOR elements and is aligned to 64 bytes. */
+/*
+ * Widens an INT vector to int64; `out` has room for PACK_VECTOR elements and is aligned to 64
+ * bytes.
+ */
 extern void pack_vector_int64(const PackVector *vector, int64 *out);
 
 /* ---- zone maps ---- */
@@ -263,8 +273,8 @@ typedef enum PackOrder
 } PackOrder;
 
 /*
- * What is known of the non-null values of a chunk (one attribute of a pack) or of one of its blocks.
- * The range is a bound; it need not be attained unless the exact flag says so.
+ * What is known of the non-null values of a chunk (one attribute of a pack) or of one of its
+ * blocks. The range is a bound; it need not be attained unless the exact flag says so.
  */
 typedef struct PackRange
 {
@@ -285,9 +295,9 @@ typedef struct PackRange
 	double		fmax;
 
 	/*
-	 * BYTES: the smallest and largest value, cut to PACK_RANGE_PREFIX bytes (8 for blocks).  A cut min
-	 * is a lower bound as it stands; with a cut max compare only the first max_length bytes of a
-	 * constant: every value v has v <= max when both are cut to max_length bytes.
+	 * BYTES: the smallest and largest value, cut to PACK_RANGE_PREFIX bytes (8 for blocks).  A
+	 * cut min is a lower bound as it stands; with a cut max compare only the first max_length
+	 * bytes of a constant: every value v has v <= max when both are cut to max_length bytes.
 	 */
 	bool		min_cut;
 	bool		max_cut;
@@ -299,7 +309,10 @@ typedef struct PackRange
 
 #define PACK_RANGE_PREFIX 16
 
-/* False: the attribute is missing from the pack or its order is unknown (nulls are set even then). */
+/*
+ * False: the attribute is missing from the pack or its order is unknown (nulls are set even
+ * then).
+ */
 extern bool pack_column_range(PackReader *reader, int att, PackRange *out);
 extern bool pack_block_range(PackReader *reader, int att, int block, PackRange *out);
 

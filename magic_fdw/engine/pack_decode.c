@@ -5,15 +5,11 @@
 #include "engine/pack_reader.h"
 
 #include "engine/pack_kernels.h"
-#include "engine/pack_numeric.h"
 #include "port/pg_bitutils.h"
 #include "utils/memutils.h"
 
 /* Bits of a run's length - 1, as written. */
 #define RUN_BITS 10
-
-/* Images of numerics are kept for codes of at most this many bits. */
-#define IMAGE_BITS 8
 
 static const double power_of_ten[] = {
 	1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
@@ -26,19 +22,34 @@ pack_align_alloc(PackReader *reader, Size size)
 	return (uint8 *) TYPEALIGN(64, MemoryContextAlloc(reader->context, size + 64));
 }
 
-static void
-need_codes(PackReader *reader, ReaderColumn *column)
+void
+pack_need_codes(PackReader *reader, ReaderColumn *column)
 {
 	if (unlikely(column->codes == NULL))
-	{
-		column->codes = pack_align_alloc(reader, PACK_VECTOR * sizeof(int128));
+		column->codes = pack_align_alloc(reader,
+										 PACK_VECTOR * (column->d.encoding == PACK_ENCODING_WIDE ?
+														sizeof(int128) : sizeof(int64)));
+}
+
+/* Buffers come when they are first needed: a table may have 1,600 columns. */
+void
+pack_need_temporary(PackReader *reader, ReaderColumn *column)
+{
+	if (unlikely(column->temporary == NULL))
 		column->temporary = pack_align_alloc(reader, PACK_VECTOR * sizeof(int64));
-	}
+}
+
+int64 *
+pack_need_integers(PackReader *reader, ReaderColumn *column)
+{
+	if (unlikely(column->integers == NULL))
+		column->integers = (int64 *) pack_align_alloc(reader, PACK_VECTOR * sizeof(int64));
+	return column->integers;
 }
 
 /*
- * Asks for the bytes behind the block, which are the next block's if it follows in the same page.  Blocks
- * are too short for the processor to see the stream in time.
+ * Asks for the bytes behind the block, which are the next block's if it follows in the same page.
+ * Blocks are too short for the processor to see the stream in time.
  */
 static inline void
 prefetch_next(PackReader *reader, ReaderColumn *column, int block)
@@ -84,13 +95,6 @@ pack_block_payload(PackReader *reader, ReaderColumn *column, int block, int n, u
 		*left -= words * sizeof(uint64);
 	}
 	return payload;
-}
-
-static inline void
-need(const ReaderColumn *column, uint32 left, uint64 bytes)
-{
-	if (unlikely(left < bytes))
-		pack_corrupt(column->att, "a block is too short");
 }
 
 /* Moves the codes of the rows that are not null from `packed` to their rows; the others get 0. */
@@ -146,11 +150,11 @@ decode_runs(ReaderColumn *column, const uint8 *payload, uint32 left, int width, 
 	uint64		count;
 	uint64		rows = 0;
 
-	need(column, left, sizeof(count));
+	pack_need_bytes(column, left, sizeof(count));
 	memcpy(&count, payload, sizeof(count));
 	if (count < 1 || count > n)
 		pack_corrupt(column->att, "impossible number of runs");
-	need(column, left, sizeof(count) + pack_packed_bytes(count, width) +
+	pack_need_bytes(column, left, sizeof(count) + pack_packed_bytes(count, width) +
 		 pack_packed_bytes(count, RUN_BITS));
 	payload += sizeof(count);
 	if (width > 0)
@@ -186,7 +190,7 @@ decode_deltas(ReaderColumn *column, const uint8 *payload, uint32 left, int width
 	uint64		least;
 	uint64		value = base;
 
-	need(column, left, sizeof(least) + pack_packed_bytes(n, width));
+	pack_need_bytes(column, left, sizeof(least) + pack_packed_bytes(n, width));
 	memcpy(&least, payload, sizeof(least));
 	if (width > 0)
 		kernels->unpack(payload + sizeof(least), n, width, column->temporary);
@@ -197,8 +201,8 @@ decode_deltas(ReaderColumn *column, const uint8 *payload, uint32 left, int width
 }
 
 /*
- * Decodes a block of integers.  With nulls in it column->valid says which; a block of nulls only gives a
- * constant.
+ * Decodes a block of integers.  With nulls in it column->valid says which; a block of nulls only
+ * gives a constant.
  */
 void
 pack_decode_ints(PackReader *reader, ReaderColumn *column, int block, PackInts *out)
@@ -224,14 +228,14 @@ pack_decode_ints(PackReader *reader, ReaderColumn *column, int block, PackInts *
 	payload = pack_block_payload(reader, column, block, n, &left);
 	if (width > 64)
 		pack_corrupt(column->att, "impossible bit width");
-	need_codes(reader, column);
+	pack_need_codes(reader, column);
 	column->widened = NO_BLOCK;
 	out->lane = pack_lane(width);
 	out->codes = column->codes;
 
 	if (method == PACK_METHOD_DECIMAL && column->d.klass == PACK_CLASS_FLOAT8)
 	{
-		need(column, left, sizeof(uint64));
+		pack_need_bytes(column, left, sizeof(uint64));
 		payload += sizeof(uint64);	/* the exponent is the caller's */
 		left -= sizeof(uint64);
 		out->step = 1;
@@ -244,7 +248,8 @@ pack_decode_ints(PackReader *reader, ReaderColumn *column, int block, PackInts *
 			{
 				int			present = n - entry->nulls;
 
-				need(column, left, pack_packed_bytes(present, width));
+				pack_need_temporary(reader, column);
+				pack_need_bytes(column, left, pack_packed_bytes(present, width));
 				if (width > 0)
 				{
 					pack_kernels()->unpack(payload, present, width, column->temporary);
@@ -255,14 +260,16 @@ pack_decode_ints(PackReader *reader, ReaderColumn *column, int block, PackInts *
 				}
 				break;
 			}
-			need(column, left, pack_packed_bytes(n, width));
+			pack_need_bytes(column, left, pack_packed_bytes(n, width));
 			if (width > 0)
 				pack_kernels()->unpack(payload, n, width, column->codes);
 			break;
 		case PACK_METHOD_RLE:
+			pack_need_temporary(reader, column);
 			decode_runs(column, payload, left, width, n);
 			break;
 		case PACK_METHOD_DELTA:
+			pack_need_temporary(reader, column);
 			decode_deltas(column, payload, left, width, n, entry->u.base);
 			out->lane = 8;
 			out->base = 0;
@@ -284,7 +291,7 @@ decimal_divisor(PackReader *reader, ReaderColumn *column, int block)
 	const uint8 *payload = pack_block_payload(reader, column, block, n, &left);
 	uint64		exponent;
 
-	need(column, left, sizeof(exponent));
+	pack_need_bytes(column, left, sizeof(exponent));
 	memcpy(&exponent, payload, sizeof(exponent));
 	if (exponent >= lengthof(power_of_ten))
 		pack_corrupt(column->att, "impossible number of decimal places");
@@ -306,7 +313,10 @@ double_bits(double value)
 	return bits;
 }
 
-/* The integer of one row, without decoding the block where its method allows; for floats their bits. */
+/*
+ * The integer of one row, without decoding the block where its method allows; for floats their
+ * bits.
+ */
 int64
 pack_single_int(PackReader *reader, ReaderColumn *column, int block, int row, bool *isnull)
 {
@@ -334,7 +344,7 @@ pack_single_int(PackReader *reader, ReaderColumn *column, int block, int row, bo
 
 		if (method == PACK_METHOD_DECIMAL)
 		{
-			need(column, left, sizeof(uint64));
+			pack_need_bytes(column, left, sizeof(uint64));
 			payload += sizeof(uint64);
 			left -= sizeof(uint64);
 			step = 1;
@@ -352,7 +362,7 @@ pack_single_int(PackReader *reader, ReaderColumn *column, int block, int row, bo
 										   ((UINT64CONST(1) << (row % 64)) - 1));
 			}
 		}
-		need(column, left, pack_packed_bytes(codes, width));
+		pack_need_bytes(column, left, pack_packed_bytes(codes, width));
 		value = (int64) ((uint64) entry->u.base +
 						 (uint64) step * pack_packed_get(payload, codes, width, row));
 		if (method == PACK_METHOD_DECIMAL)
@@ -368,8 +378,7 @@ pack_single_int(PackReader *reader, ReaderColumn *column, int block, int row, bo
 		PackInts	ints;
 
 		pack_decode_ints(reader, column, block, &ints);
-		if (column->integers == NULL)
-			column->integers = (int64 *) pack_align_alloc(reader, PACK_VECTOR * sizeof(int64));
+		(void) pack_need_integers(reader, column);
 		pack_kernels()->widen(ints.codes, ints.lane, n, ints.base, ints.step, column->integers);
 		column->widened = block;
 	}
@@ -399,234 +408,6 @@ pack_apply_nulls(ReaderColumn *column, int n, int nulls, Datum *values, bool *is
 		if (null)
 			values[i] = (Datum) 0;
 	}
-}
-
-/* ---------------------------------------------------------------- numeric ---- */
-
-/* Reads the exceptions of a numeric chunk, which stay for the life of the reader. */
-static void
-load_exceptions(PackReader *reader, ReaderColumn *column)
-{
-	PackColumn *d = &column->d;
-	uint64		count = d->aux_count;
-	uint8	   *copy = NULL;
-	uint8	   *images;
-	uint64		room = 0;
-	uint64		used = count * sizeof(PackException);
-	const uint8 *aux;
-	uint32		previous = 0;
-
-	if (count > reader->nrows || used > d->aux_length)
-		pack_corrupt(column->att, "impossible number of exceptions");
-	aux = pack_fetch(reader, column->att, d->offset + d->aux_offset, d->aux_length, &copy, &room);
-	column->fetched = NO_BLOCK;
-	column->exceptions = MemoryContextAlloc(reader->context, Max(count, 1) * sizeof(Datum));
-	images = MemoryContextAllocHuge(reader->context, d->aux_length + count * 8 + 8);
-	column->exception_rows = MemoryContextAlloc(reader->context, PACK_VECTOR * sizeof(uint16));
-	column->exception_index = MemoryContextAlloc(reader->context, Max(count, 1) * sizeof(uint32));
-	for (uint32 i = 0; i < count; i++)
-	{
-		PackException exception;
-
-		memcpy(&exception, aux + i * sizeof(PackException), sizeof(exception));
-		if (exception.index >= reader->nrows || (i > 0 && exception.index <= previous))
-			pack_corrupt(column->att, "exceptions out of order");
-		if (exception.length < 2 || exception.length > d->aux_length - used ||
-			exception.length > MaxAllocSize - VARHDRSZ)
-			pack_corrupt(column->att, "an exception reaches beyond the chunk");
-		column->exception_index[i] = previous = exception.index;
-		column->exceptions[i] = PointerGetDatum(images);
-		SET_VARSIZE(images, VARHDRSZ + exception.length);
-		memcpy(images + VARHDRSZ, aux + used, exception.length);
-		images += INTALIGN(VARHDRSZ + exception.length);
-		used += exception.length;
-	}
-	if (copy != NULL)
-		pfree(copy);
-}
-
-/* The exceptions at or after a row: number of the first. */
-static uint32
-first_exception(PackReader *reader, ReaderColumn *column, uint32 index)
-{
-	uint32		low = 0;
-	uint32		high = column->d.aux_count;
-
-	if (column->exceptions == NULL)
-		load_exceptions(reader, column);
-	while (low < high)
-	{
-		uint32		middle = low + (high - low) / 2;
-
-		if (column->exception_index[middle] < index)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-/* Decodes a block of int128 to column->codes. */
-static void
-decode_wide(PackReader *reader, ReaderColumn *column, int block)
-{
-	PackBlock  *entry = &column->blocks[block];
-	int			n = pack_block_rows(reader, block);
-	int128	   *values;
-	const uint8 *payload;
-	uint32		left;
-	int128		base;
-
-	need_codes(reader, column);
-	values = (int128 *) column->codes;
-	if (entry->nulls == n)
-	{
-		memset(column->valid, 0, sizeof(column->valid));
-		memset(values, 0, n * sizeof(int128));
-		return;
-	}
-	payload = pack_block_payload(reader, column, block, n, &left);
-	if ((entry->method & PACK_METHOD_MASK) != PACK_METHOD_WIDE)
-		pack_corrupt(column->att, "unknown way of storing a block");
-	if (entry->width == 128)
-	{
-		need(column, left, n * sizeof(int128));
-		memcpy(values, payload, n * sizeof(int128));
-		return;
-	}
-	if (entry->width > 64)
-		pack_corrupt(column->att, "impossible bit width");
-	need(column, left, sizeof(base) + pack_packed_bytes(n, entry->width));
-	memcpy(&base, payload, sizeof(base));
-	if (entry->width > 0)
-	{
-		pack_kernels()->unpack(payload + sizeof(base), n, entry->width, column->temporary);
-		if (column->integers == NULL)
-			column->integers = (int64 *) pack_align_alloc(reader, PACK_VECTOR * sizeof(int64));
-		pack_kernels()->widen(column->temporary, pack_lane(entry->width), n, 0, 1, column->integers);
-		for (int i = 0; i < n; i++)
-			values[i] = (int128) ((unsigned __int128) base + (uint64) column->integers[i]);
-	}
-	else
-		for (int i = 0; i < n; i++)
-			values[i] = base;
-	column->widened = NO_BLOCK;
-}
-
-/* Digits that fit numeric's short form at the scale; what does not cannot have been written. */
-static inline void
-check_wide(const ReaderColumn *column, int128 value)
-{
-	const int128 limit = (int128) INT64CONST(1000000000000000000) * INT64CONST(1000000000000000000) *
-		100;
-
-	if (value >= limit || value <= -limit)
-		pack_corrupt(column->att, "a number has more than 38 digits");
-}
-
-static void
-numeric_datums(PackReader *reader, ReaderColumn *column, int block, Datum *values)
-{
-	int			n = pack_block_rows(reader, block);
-	int			scale = column->d.scale;
-	PackInts	ints;
-
-	if (column->d.encoding == PACK_ENCODING_WIDE)
-	{
-		const int128 *wide;
-
-		decode_wide(reader, column, block);
-		wide = (const int128 *) column->codes;
-		pack_reserve(reader, &column->datums, &column->datums_room,
-					 PACK_VECTOR * PACK_NUMERIC_STRIDE128);
-		for (int i = 0; i < n; i++)
-		{
-			uint8	   *image = column->datums + i * PACK_NUMERIC_STRIDE128;
-
-			check_wide(column, wide[i]);
-			pack_numeric_build128(wide[i], scale, image);
-			values[i] = PointerGetDatum(image);
-		}
-		return;
-	}
-
-	pack_decode_ints(reader, column, block, &ints);
-	if (ints.lane <= 1)
-	{
-		/* few codes: build each number once, and keep it for the blocks that follow */
-		int			width = column->blocks[block].width;
-		const uint8 *codes = ints.codes;
-
-		if (column->images == NULL)
-			column->images = MemoryContextAlloc(reader->context,
-												(1 << IMAGE_BITS) * PACK_NUMERIC_STRIDE64);
-		if (column->images_width < width + 1 || column->images_base != ints.base)
-		{
-			for (int code = 0; code < 1 << width; code++)
-				pack_numeric_build64((int64) ((uint64) ints.base + (uint64) ints.step * code), scale,
-									 column->images + code * PACK_NUMERIC_STRIDE64);
-			column->images_width = width + 1;
-			column->images_base = ints.base;
-		}
-		if (ints.lane == 0)
-			for (int i = 0; i < n; i++)
-				values[i] = PointerGetDatum(column->images);
-		else
-			for (int i = 0; i < n; i++)
-				values[i] = PointerGetDatum(column->images + codes[i] * PACK_NUMERIC_STRIDE64);
-		return;
-	}
-	pack_reserve(reader, &column->datums, &column->datums_room, PACK_VECTOR * PACK_NUMERIC_STRIDE64);
-	pack_kernels()->widen(ints.codes, ints.lane, n, ints.base, ints.step, (int64 *) values);
-	pack_numeric_build_many((const int64 *) values, n, scale, column->datums);
-	for (int i = 0; i < n; i++)
-		values[i] = PointerGetDatum(column->datums + i * PACK_NUMERIC_STRIDE64);
-}
-
-/* Replaces exceptional rows of a block. */
-static void
-put_exceptions(PackReader *reader, ReaderColumn *column, int block, Datum *values)
-{
-	uint32		start = (uint32) block * PACK_VECTOR;
-	uint32		end = start + pack_block_rows(reader, block);
-
-	for (uint32 i = first_exception(reader, column, start);
-		 i < column->d.aux_count && column->exception_index[i] < end; i++)
-		values[column->exception_index[i] - start] = column->exceptions[i];
-}
-
-static Datum
-numeric_datum(PackReader *reader, ReaderColumn *column, int block, int row, bool *isnull)
-{
-	uint8	   *image = (uint8 *) column->images_single;
-
-	if (column->d.aux_count > 0)
-	{
-		uint32		index = (uint32) block * PACK_VECTOR + row;
-		uint32		found = first_exception(reader, column, index);
-
-		if (found < column->d.aux_count && column->exception_index[found] == index)
-		{
-			*isnull = false;
-			return column->exceptions[found];
-		}
-	}
-	if (column->d.encoding == PACK_ENCODING_WIDE)
-	{
-		int			n = pack_block_rows(reader, block);
-		int128		value;
-
-		decode_wide(reader, column, block);
-		*isnull = column->blocks[block].nulls == n ||
-			(column->blocks[block].nulls > 0 && !pack_row_valid(column, row));
-		value = ((const int128 *) column->codes)[row];
-		check_wide(column, value);
-		pack_numeric_build128(value, column->d.scale, image);
-	}
-	else
-		pack_numeric_build64(pack_single_int(reader, column, block, row, isnull), column->d.scale,
-							 image);
-	return *isnull ? (Datum) 0 : PointerGetDatum(image);
 }
 
 /* ---------------------------------------------------------------- datums ---- */
@@ -699,9 +480,7 @@ pack_read_datums(PackReader *reader, int att, int block, Datum *values, bool *is
 	}
 	if (column->d.klass == PACK_CLASS_NUMERIC)
 	{
-		numeric_datums(reader, column, block, values);
-		if (column->d.aux_count > 0)
-			put_exceptions(reader, column, block, values);
+		pack_numeric_datums(reader, column, block, values);
 	}
 	else
 		int_datums(reader, column, block, values);
@@ -730,7 +509,7 @@ pack_read_datum(PackReader *reader, int att, uint32 index, bool *isnull)
 	if (!is_numbers(column))
 		return pack_bytes_datum(reader, column, block, row, isnull);
 	if (column->d.klass == PACK_CLASS_NUMERIC)
-		return numeric_datum(reader, column, block, row, isnull);
+		return pack_numeric_datum(reader, column, block, row, isnull);
 	value = pack_single_int(reader, column, block, row, isnull);
 	return column->d.klass == PACK_CLASS_UINT ? unsigned_datum(column->attlen, value) : (Datum) value;
 }
@@ -746,19 +525,17 @@ float_vector(PackReader *reader, ReaderColumn *column, int block, PackVector *ou
 	int64	   *wide;
 
 	pack_decode_ints(reader, column, block, &ints);
-	if (column->integers == NULL)
-		column->integers = (int64 *) pack_align_alloc(reader, PACK_VECTOR * sizeof(int64));
 	column->widened = NO_BLOCK;
-	wide = column->integers;
+	wide = pack_need_integers(reader, column);
 	pack_kernels()->widen(ints.codes, ints.lane, n, ints.base, ints.step, wide);
 	if (is_decimal(column, block) && ints.nulls < n)
 		pack_kernels()->int_to_double(wide, n, decimal_divisor(reader, column, block),
 									  (double *) wide);
 	if (column->d.klass == PACK_CLASS_FLOAT4)
 	{
-		int32	   *narrow = (int32 *) column->codes;
+		int32	   *narrow;
 
-		need_codes(reader, column);
+		pack_need_codes(reader, column);
 		narrow = (int32 *) column->codes;
 		for (int i = 0; i < n; i++)
 			narrow[i] = (int32) wide[i];
@@ -809,12 +586,10 @@ dict_vector(PackReader *reader, ReaderColumn *column, int block, PackVector *out
 		out->base = ints.base;
 		return;
 	}
-	if (column->integers == NULL)
-		column->integers = (int64 *) pack_align_alloc(reader, PACK_VECTOR * sizeof(int64));
-	wide = column->integers;
+	wide = pack_need_integers(reader, column);
 	column->widened = NO_BLOCK;
 	pack_kernels()->widen(ints.codes, ints.lane, n, ints.base, ints.step, wide);
-	need_codes(reader, column);
+	pack_need_codes(reader, column);
 	narrow = (uint32 *) column->codes;
 	for (int i = 0; i < n; i++)
 	{
@@ -824,19 +599,6 @@ dict_vector(PackReader *reader, ReaderColumn *column, int block, PackVector *out
 	}
 	out->lane = 4;
 	out->codes = narrow;
-}
-
-static void
-numeric_exceptions(PackReader *reader, ReaderColumn *column, int block, PackVector *out)
-{
-	uint32		start = (uint32) block * PACK_VECTOR;
-	uint32		first = first_exception(reader, column, start);
-
-	out->exceptions = column->exceptions + first;
-	out->exception_rows = column->exception_rows;
-	for (uint32 i = first;
-		 i < column->d.aux_count && column->exception_index[i] < start + out->nrows; i++)
-		column->exception_rows[out->nexceptions++] = column->exception_index[i] - start;
 }
 
 /* The missing value of an attribute that is newer than the pack, or nulls. */
@@ -894,7 +656,7 @@ pack_read_vector(PackReader *reader, int att, int block, PackVector *out)
 			out->step = ints.step;
 			break;
 		case PACK_ENCODING_WIDE:
-			decode_wide(reader, column, block);
+			pack_decode_wide(reader, column, block);
 			out->kind = PACK_VECTOR_INT128;
 			out->lane = 16;
 			out->codes = column->codes;
@@ -912,7 +674,7 @@ pack_read_vector(PackReader *reader, int att, int block, PackVector *out)
 	{
 		out->scale = column->d.scale;
 		if (column->d.aux_count > 0)
-			numeric_exceptions(reader, column, block, out);
+			pack_numeric_exceptions(reader, column, block, out);
 	}
 }
 

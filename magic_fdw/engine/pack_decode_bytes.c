@@ -207,7 +207,7 @@ measure(PackReader *reader, ReaderColumn *column, int block)
 	if (column->lengths == NULL)
 	{
 		column->lengths = (uint32 *) pack_align_alloc(reader, PACK_VECTOR * sizeof(uint64));
-		column->temporary = pack_align_alloc(reader, PACK_VECTOR * sizeof(int64));
+		pack_need_temporary(reader, column);
 	}
 	lengths = column->lengths;
 	if (entry->nulls == n)
@@ -279,7 +279,9 @@ frame_part(PackReader *reader, ReaderColumn *column, uint64 number, uint64 skip,
 	return column->frame_bytes + skip;
 }
 
-/* All bytes of a block, in row order: in place, in the frame kept, or gathered from small frames. */
+/*
+ * All bytes of a block, in row order: in place, in the frame kept, or gathered from small frames.
+ */
 static const uint8 *
 block_bytes(PackReader *reader, ReaderColumn *column, int block, int n)
 {

@@ -2,9 +2,9 @@
  * pack_encode_bytes.c
  *		Chunks of byte strings: text, bytea, every type passed by reference but numeric.
  *
- * Either a sorted dictionary and blocks of codes, or blocks of lengths with the bytes themselves in
- * frames of 2^k rows, stored plainly or compressed frame by frame.  A frame holds about FRAME_BYTES, so
- * that one value is read without decoding the chunk.
+ * Either a sorted dictionary and blocks of codes, or blocks of lengths with the bytes themselves
+ * in frames of 2^k rows, stored plainly or compressed frame by frame.  A frame holds about
+ * FRAME_BYTES, so that one value is read without decoding the chunk.
  */
 #include "engine/pack_writer.h"
 
@@ -16,15 +16,20 @@
 #include "port/pg_bswap.h"
 #include "utils/memutils.h"
 
-/* Bytes that a compressed frame aims at, and the most a frame of several rows may have. */
-#define FRAME_BYTES (64 * 1024)
+/*
+ * Bytes that a compressed frame aims at: reading one value decodes a frame, and smaller ones
+ * compress less (l_comment by lz4: 16 kB 73 MB, 32 kB 70, 64 kB 69).  And the most a frame of
+ * several rows may have.
+ */
+#define FRAME_BYTES (32 * 1024)
+#define COLD_FRAME_BYTES (64 * 1024)
 #define FRAME_MAX (16 * 1024 * 1024)
 #define FRAME_MAX_SHIFT 17
 
 /*
- * Values shorter than this on average are what scans filter by, and lz4 decodes five times as fast as
- * zstd: there zstd must halve the size; above, save a fifth.  Measured on l_comment of TPC-H SF 1 (159 MB):
- * lz4 69 MB, decoded in 90 ms; zstd 46 MB, 400 ms.
+ * Values shorter than this on average are what scans filter by, and lz4 decodes five times as
+ * fast as zstd: there zstd must halve the size; above, save a fifth.  Measured on l_comment of
+ * TPC-H SF 1 (159 MB): lz4 70 MB, decoded in 90 ms; zstd 46 MB, 400 ms.
  */
 #define COLD_LENGTH 512
 #define ZSTD_LEVEL 1
@@ -290,7 +295,9 @@ compress_bytes(PackEncoding codec, const uint8 *raw, uint64 length, uint8 *targe
 {
 	if (codec == PACK_ENCODING_LZ4)
 	{
-		/* the streaming call finds more in 64 kB than the plain one, whose table is smaller there */
+		/*
+		 * the streaming call finds more in 64 kB than the plain one, whose table is smaller there
+		 */
 		static LZ4_stream_t stream;
 		int			size;
 
@@ -378,8 +385,8 @@ write_frame(FrameWriter *frames, PackBuffer *out, uint64 chunk_start, uint32 sta
 }
 
 /*
- * Chooses a codec by a sample from the middle of the chunk: lz4 for what is scanned, zstd where it is
- * much smaller or values are long.
+ * Chooses a codec by a sample from the middle of the chunk: lz4 for what is scanned, zstd where
+ * it is much smaller or values are long.
  */
 static PackEncoding
 choose_codec(FrameWriter *frames, WriterColumn *source)
@@ -419,12 +426,13 @@ choose_shift(FrameWriter *frames, WriterColumn *source)
 {
 	uint32		n = frames->writer->nrows;
 	uint64		average = source->bytes / (n - source->null_count) + 1;
+	uint64		aim = frames->codec == PACK_ENCODING_ZSTD ? COLD_FRAME_BYTES : FRAME_BYTES;
 	int			shift = 0;
 
 	if (frames->codec == PACK_ENCODING_PLAIN)
 		shift = 10;
 	else
-		while (shift < FRAME_MAX_SHIFT && (average << (shift + 1)) <= FRAME_BYTES * UINT64CONST(3) / 2)
+		while (shift < FRAME_MAX_SHIFT && (average << (shift + 1)) <= aim + aim / 2)
 			shift++;
 	for (; shift > 0; shift--)
 	{

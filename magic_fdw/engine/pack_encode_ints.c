@@ -70,7 +70,10 @@ greatest_common_divisor(uint64 a, uint64 b)
 	return a;
 }
 
-/* The greatest common divisor of all differences; 1 if there are none or it does not fit an int64. */
+/*
+ * The greatest common divisor of all differences; 1 if there are none or it does not fit an
+ * int64.
+ */
 int64
 pack_common_step(const int64 *values, uint32 nrows)
 {
@@ -100,8 +103,8 @@ pack_common_step(const int64 *values, uint32 nrows)
 }
 
 /*
- * Gives nulls a value that costs nothing: the one before them in the block, or the block's first; in a
- * block of nulls only, that of another block.
+ * Gives nulls a value that costs nothing: the one before them in the block, or the block's first;
+ * in a block of nulls only, that of another block.
  */
 void
 pack_fill_nulls(int64 *values, const uint8 *nulls, uint32 nrows)
@@ -131,7 +134,9 @@ pack_fill_nulls(int64 *values, const uint8 *nulls, uint32 nrows)
 	}
 }
 
-/* Appends a block's validity bitmap unless none or all of the n rows are null; returns the nulls. */
+/*
+ * Appends a block's validity bitmap unless none or all of the n rows are null; returns the nulls.
+ */
 uint32
 pack_write_validity(PackBuffer *out, const uint8 *nulls, int n)
 {
@@ -233,8 +238,9 @@ runs_bytes(int runs, int width)
 }
 
 /*
- * Appends one block of integers by the cheapest method.  `nulls` is NULL if there are none; not all rows
- * are null.  Sets everything in `block` but min and max; returns whether the values ascend.
+ * Appends one block of integers by the cheapest method.  `nulls` is NULL if there are none; not
+ * all rows are null.  Sets everything in `block` but min and max; returns whether the values
+ * ascend.
  */
 static bool
 write_block(PackBuffer *out, uint64 chunk_start, PackBlock *block, const int64 *values,
@@ -385,7 +391,10 @@ float_of_bits(PackClass klass, int64 bits)
 	}
 }
 
-/* The integers that, divided by 10^decimals, give the same n float8 bit for bit; false: there are none. */
+/*
+ * The integers that, divided by 10^decimals, give the same n float8 bit for bit; false: there are
+ * none.
+ */
 static bool
 as_decimals(const int64 *bits, int n, int decimals, int64 *integers)
 {

@@ -2,9 +2,10 @@
  * pack_encode_numeric.c
  *		numeric as scaled integers with one scale for the chunk, and a list of exceptions.
  *
- * The chunk's scale is the display scale that most of a sample have.  A value with another one, NaN, an
- * infinity or more digits than the chunk's integers hold is an exception: it is kept as PostgreSQL stores
- * it, and the chunk then has no range.  A column with many exceptions is stored as bytes.
+ * The chunk's scale is the display scale that most of a sample have.  A value with another one,
+ * NaN, an infinity or more digits than the chunk's integers hold is an exception: it is kept as
+ * PostgreSQL stores it, and the chunk then has no range.  A column with many exceptions is stored
+ * as bytes.
  */
 #include "engine/pack_writer.h"
 

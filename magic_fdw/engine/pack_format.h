@@ -2,8 +2,9 @@
  * pack_format.h
  *		The bytes of a pack: what FORMAT.md describes, as C.
  *
- * Everything is little-endian.  The structs are copied out of the pack before use, so they may lie at
- * any address; lengths and offsets are checked against the pack's length before they are believed.
+ * Everything is little-endian.  The structs are copied out of the pack before use, so they may
+ * lie at any address; lengths and offsets are checked against the pack's length before they are
+ * believed.
  */
 #ifndef MAGIC_PACK_FORMAT_H
 #define MAGIC_PACK_FORMAT_H
@@ -127,8 +128,8 @@ typedef enum PackMethod
 #define PACK_BLOCK_HAS_NUMBERS 0x40
 
 /*
- * Directory entry of a block.  A block's bytes begin with its validity bitmap if 0 < nulls < rows (one
- * bit a row, in 64-bit words); a block of nulls only has no bytes.
+ * Directory entry of a block.  A block's bytes begin with its validity bitmap if 0 < nulls < rows
+ * (one bit a row, in 64-bit words); a block of nulls only has no bytes.
  */
 typedef struct PackBlock
 {

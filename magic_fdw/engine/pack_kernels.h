@@ -3,15 +3,16 @@
  *		The inner loops of packs: bit-packing, widening, minima.
  *
  * Written once, in pack_kernels_template.h, and compiled three times (for the baseline of the
- * architecture, AVX2 and AVX-512) into constant tables, one of which is chosen at run time.  Nothing
- * here needs PostgreSQL's headers.
+ * architecture, AVX2 and AVX-512) into constant tables, one of which is chosen at run time.
+ * Nothing here needs PostgreSQL's headers.
  *
- * Bit-packing is lane-interleaved.  A unit of 1,024 codes of `width` bits is a matrix of lanes: a lane
- * has 8, 16, 32 or 64 bits, the smallest that holds the width, and code i belongs to lane i mod L with
- * L = 1024 / lane bits.  Lane j's codes, in order, fill the j-th lane of consecutive 128-byte rows from
- * the low bits up, without gaps.  So one row of 128 bytes is shifted and masked as a whole, the codes
- * come out in order, and a unit takes 128 * width bytes whatever the lane.  Tails are stored in units of
- * 128 codes with rows of 16 bytes; the last one is filled up with zeros.
+ * Bit-packing is lane-interleaved.  A unit of 1,024 codes of `width` bits is a matrix of lanes: a
+ * lane has 8, 16, 32 or 64 bits, the smallest that holds the width, and code i belongs to lane i
+ * mod L with L = 1024 / lane bits.  Lane j's codes, in order, fill the j-th lane of consecutive
+ * 128-byte rows from the low bits up, without gaps.  So one row of 128 bytes is shifted and
+ * masked as a whole, the codes come out in order, and a unit takes 128 * width bytes whatever the
+ * lane.  Tails are stored in units of 128 codes with rows of 16 bytes; the last one is filled up
+ * with zeros.
  */
 #ifndef MAGIC_PACK_KERNELS_H
 #define MAGIC_PACK_KERNELS_H

@@ -2,10 +2,11 @@
  * pack_kernels_template.h
  *		The source of the kernels; see pack_kernels.h for what each does.
  *
- * Included by pack_base_kernels.c, pack_avx2_kernels.c and pack_avx512_kernels.c after their target
- * pragma, with PACK_KERNELS_TABLE, PACK_KERNELS_NAME and PACK_KERNELS_BYTES (of a register) defined.  The loops are plain C over GCC's
- * vector types, which each target lowers to what it has.  Lanes narrower than 64 bits are shifted as 64-bit words and
- * masked afterwards, so one loop serves every lane width.
+ * Included by pack_base_kernels.c, pack_avx2_kernels.c and pack_avx512_kernels.c after their
+ * target pragma, with PACK_KERNELS_TABLE, PACK_KERNELS_NAME and PACK_KERNELS_BYTES (of a
+ * register) defined.  The loops are plain C over GCC's vector types, which each target lowers to
+ * what it has.  Lanes narrower than 64 bits are shifted as 64-bit words and masked afterwards, so
+ * one loop serves every lane width.
  */
 #include <string.h>
 
@@ -39,8 +40,8 @@ lane_mask(int bits, int lane)
 }
 
 /*
- * Unpacks a unit whose rows have row_bytes bytes, slice by slice.  With constant lane and width everything but
- * loads, shifts and stores is folded away.
+ * Unpacks a unit whose rows have row_bytes bytes, slice by slice.  With constant lane and width
+ * everything but loads, shifts and stores is folded away.
  */
 #define DEFINE_UNPACK(function, Vector, unrolled) \
 static ALWAYS_INLINE void \

@@ -2,9 +2,10 @@
  * pack_numeric.c
  *		numeric as a scaled integer and back, without numeric.c.
  *
- * See pack_numeric.h.  Header of a numeric: the two high bits say positive (00), negative (01), short
- * (10) or special (11).  Short: sign 0x2000, display scale 0x1f80, weight in 7 bits with sign.  Else the
- * scale is in the low 14 bits and the weight follows.  value = sum of digit[i] * 10000^(weight - i).
+ * See pack_numeric.h.  Header of a numeric: the two high bits say positive (00), negative (01),
+ * short (10) or special (11).  Short: sign 0x2000, display scale 0x1f80, weight in 7 bits with
+ * sign.  Else the scale is in the low 14 bits and the weight follows.  value = sum of digit[i] *
+ * 10000^(weight - i).
  */
 #include "engine/pack_numeric.h"
 
@@ -37,7 +38,10 @@ load16(const uint8 *at)
 	return value;
 }
 
-/* Digits times 10^exponent as int128, for what the fast path leaves; false if it has over 38 digits. */
+/*
+ * Digits times 10^exponent as int128, for what the fast path leaves; false if it has over 38
+ * digits.
+ */
 static bool
 parse_wide(const uint8 *digits, int ndigits, int exponent, int128 *value)
 {
@@ -144,8 +148,8 @@ pack_numeric_parse(const uint8 *payload, Size length, int *scale, int128 *value)
 }
 
 /*
- * Finishes a numeric: `ndigits` base-10,000 digits at `digits`, most significant first and not zero, the
- * last `fraction` of them behind the point.
+ * Finishes a numeric: `ndigits` base-10,000 digits at `digits`, most significant first and not
+ * zero, the last `fraction` of them behind the point.
  */
 static inline void
 build_finish(uint8 *out, bool negative, int scale, const uint16 *digits, int ndigits, int fraction)
@@ -192,7 +196,8 @@ pack_numeric_build128(int128 value, int scale, uint8 *out)
 }
 
 /*
- * Up to 16 digits, four groups in one word: `rest` is the number in units of the lowest group, below 10^16.
+ * Up to 16 digits, four groups in one word: `rest` is the number in units of the lowest group,
+ * below 10^16.
  */
 static inline void
 build_four(uint8 *out, bool negative, int scale, uint64 rest, int fraction)

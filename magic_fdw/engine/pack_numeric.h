@@ -2,9 +2,10 @@
  * pack_numeric.h
  *		numeric as a scaled integer and back, without numeric.c.
  *
- * The stored form of numeric (src/include/utils/numeric.h and the comment at the top of numeric.c) is on disk
- * everywhere and so cannot change: a 16-bit header, in the long form a 16-bit weight, then base-10,000
- * digits.  A value is scaled only if building it back gives the same bytes.
+ * The stored form of numeric (src/include/utils/numeric.h and the comment at the top of
+ * numeric.c) is on disk everywhere and so cannot change: a 16-bit header, in the long form a
+ * 16-bit weight, then base-10,000 digits.  A value is scaled only if building it back gives the
+ * same bytes.
  */
 #ifndef MAGIC_PACK_NUMERIC_H
 #define MAGIC_PACK_NUMERIC_H
@@ -26,8 +27,8 @@ typedef enum PackNumericForm
 } PackNumericForm;
 
 /*
- * Reads the payload of a numeric (without varlena header).  Sets the display scale, and for INT64 and
- * INT128 the value times 10^scale.
+ * Reads the payload of a numeric (without varlena header).  Sets the display scale, and for INT64
+ * and INT128 the value times 10^scale.
  */
 extern PackNumericForm pack_numeric_parse(const uint8 *payload, Size length, int *scale,
 										  int128 *value);

@@ -2,12 +2,12 @@
  * pack_reader.h
  *		What the files of the pack reader share.
  *
- * pack_reader.c opens packs and columns and checks what they claim, pack_decode.c decodes blocks of
- * integers and gives datums and vectors, pack_decode_bytes.c does byte strings, pack_tiny.c the row-wise
- * form, pack_verify.c checks everything.
+ * pack_reader.c opens packs and columns and checks what they claim, pack_decode.c decodes blocks
+ * of integers and gives datums and vectors, pack_decode_numeric.c does numerics,
+ * pack_decode_bytes.c byte strings, pack_tiny.c the row-wise form; pack_verify.c checks everything.
  *
- * Nothing read from the pack is trusted: every offset, length, count, width and code is compared with
- * what holds it before use, and pack_corrupt() is raised where it does not fit.
+ * Nothing read from the pack is trusted: every offset, length, count, width and code is compared
+ * with what holds it before use, and pack_corrupt() is raised where it does not fit.
  */
 #ifndef MAGIC_PACK_READER_H
 #define MAGIC_PACK_READER_H
@@ -40,7 +40,7 @@ typedef struct ReaderColumn
 	/* validity of the block decoded last */
 	uint64		valid[PACK_BITMAP_WORDS];
 
-	/* decoded codes, 8 bytes each at most (16 for int128), and a second buffer for them */
+	/* decoded codes, 8 bytes each at most (wide: 16), and a second buffer of 8 bytes each */
 	uint8	   *codes;
 	uint8	   *temporary;
 
@@ -147,6 +147,9 @@ extern void pack_decode_ints(PackReader *reader, ReaderColumn *column, int block
 extern int64 pack_single_int(PackReader *reader, ReaderColumn *column, int block, int row,
 							 bool *isnull);
 extern void pack_check_codes(const ReaderColumn *column, const PackInts *ints, int n);
+extern void pack_need_codes(PackReader *reader, ReaderColumn *column);
+extern int64 *pack_need_integers(PackReader *reader, ReaderColumn *column);
+extern void pack_need_temporary(PackReader *reader, ReaderColumn *column);
 extern uint8 *pack_align_alloc(PackReader *reader, Size size);
 extern void pack_apply_nulls(ReaderColumn *column, int n, int nulls, Datum *values, bool *isnull);
 
@@ -155,6 +158,22 @@ pack_row_valid(const ReaderColumn *column, int row)
 {
 	return (column->valid[row / 64] >> (row % 64)) & 1;
 }
+
+/* Raises if what is left of a block is too short. */
+static inline void
+pack_need_bytes(const ReaderColumn *column, uint32 left, uint64 bytes)
+{
+	if (unlikely(left < bytes))
+		pack_corrupt(column->att, "a block is too short");
+}
+
+/* pack_decode_numeric.c */
+extern void pack_numeric_datums(PackReader *reader, ReaderColumn *column, int block, Datum *values);
+extern Datum pack_numeric_datum(PackReader *reader, ReaderColumn *column, int block, int row,
+								bool *isnull);
+extern void pack_numeric_exceptions(PackReader *reader, ReaderColumn *column, int block,
+									PackVector *out);
+extern void pack_decode_wide(PackReader *reader, ReaderColumn *column, int block);
 
 /* pack_decode_bytes.c */
 extern void pack_load_dictionary(PackReader *reader, ReaderColumn *column);

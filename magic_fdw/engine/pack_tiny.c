@@ -3,11 +3,12 @@
  *		The row-wise form of packs of a few rows, for which column descriptors would cost more than the
  *		rows.
  *
- * Header (PACK_TINY_HEADER bytes), one class byte per attribute, for FIXED followed by its length as a
- * varint; the live positions as varint differences if there are holes; then row after row: a null bitmap
- * of one bit per attribute if PACK_FLAG_TINY_NULLS says so, and the values that are not null: integers as
- * varints (signed ones zig-zag), floats and fixed-length values as they are, others as varint length and
- * bytes.  The reader turns all of it into datums when the pack is opened.
+ * Header (PACK_TINY_HEADER bytes), one class byte per attribute, for FIXED followed by its length
+ * as a varint; the live positions as varint differences if there are holes; then row after row: a
+ * null bitmap of one bit per attribute if PACK_FLAG_TINY_NULLS says so, and the values that are
+ * not null: integers as varints (signed ones zig-zag), floats and fixed-length values as they
+ * are, others as varint length and bytes.  The reader turns all of it into datums when the pack
+ * is opened.
  */
 #include "engine/pack_reader.h"
 
@@ -425,8 +426,9 @@ tiny_numbers(PackReader *reader, const Datum *values, const bool *nulls, ReaderC
 }
 
 /*
- * The class of an attribute's values: as the pack says, or for the missing value of a new attribute by its
- * type.  The latter is the one catalog lookup of the reader, and needed only for domains.
+ * The class of an attribute's values: as the pack says, or for the missing value of a new
+ * attribute by its type.  The latter is the one catalog lookup of the reader, and needed only for
+ * domains.
  */
 static PackClass
 cell_class(PackReader *reader, int att)
@@ -458,7 +460,10 @@ tiny_strings(PackReader *reader, PackClass klass, const Datum *values, const boo
 	}
 }
 
-/* A vector from datums: of a row-wise pack (one block), or of the missing value of a new attribute. */
+/*
+ * A vector from datums: of a row-wise pack (one block), or of the missing value of a new
+ * attribute.
+ */
 void
 pack_tiny_vector(PackReader *reader, int att, PackVector *out)
 {

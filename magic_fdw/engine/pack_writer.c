@@ -2,8 +2,8 @@
  * pack_writer.c
  *		Buffers rows, column by column, until they are made into a pack.
  *
- * By-value datums are kept as they are; by-reference ones are copied, flat and aligned, into an arena
- * of large allocations, so that a buffered row can be read back by pointing at it.
+ * By-value datums are kept as they are; by-reference ones are copied, flat and aligned, into an
+ * arena of large allocations, so that a buffered row can be read back by pointing at it.
  */
 #include "engine/pack_writer.h"
 
@@ -20,8 +20,8 @@
 #define FIRST_ROOM 64
 
 /*
- * How values of a type, given its base type, are stored and compare.  A float passed by reference does not occur on
- * the platforms supported.
+ * How values of a type, given its base type, are stored and compare.  A float passed by reference
+ * does not occur on the platforms supported.
  */
 PackClass
 pack_classify(Oid base_type, int16 attlen, bool byval, PackOrder *order)

@@ -141,12 +141,15 @@ extern void pack_pad_for(PackBuffer *out, uint64 length);
 extern uint32 pack_crc(const void *data, uint64 length);
 
 /*
- * Makers of chunks.  Each appends the chunk to `out`, which starts at column->offset, and fills in
- * column except offset, length and checksums.  `directory` is the zeroed block directory, to be filled;
- * it is written by the caller.  Offsets are relative to the chunk.
+ * Makers of chunks.  Each appends the chunk to `out`, which starts at column->offset, and fills
+ * in column except offset, length and checksums.  `directory` is the zeroed block directory, to
+ * be filled; it is written by the caller.  Offsets are relative to the chunk.
  */
 
-/* Integers; `values` has nrows elements, null ones are overwritten.  `floats`: the bits of floats. */
+/*
+ * Integers; `values` has nrows elements, null ones are overwritten.  `floats`: the bits of
+ * floats.
+ */
 typedef struct IntChunk
 {
 	int64	   *values;

@@ -1,7 +1,8 @@
 /*
- * The pack reader takes any bytes: it raises "data corrupted", or answers without reading outside the
- * pack or its own memory. The first byte chooses a sound pack, made by the writer; the rest are edits of
- * it, four bytes each: offset and value; or, with the byte 0xff, the rest is the pack.
+ * The pack reader takes any bytes: it raises "data corrupted", or answers without reading outside
+ * the pack or its own memory. The first byte chooses a sound pack, made by the writer; the rest
+ * are edits of it, four bytes each: offset and value; or, with the byte 0xff, the rest is the
+ * pack.
  *
  * sources: magic_fdw/engine/pack*.c
  * libs: -DPACK_FUZZING -Wno-unused-command-line-argument -llz4 -lzstd -lm

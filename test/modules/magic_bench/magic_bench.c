@@ -2,8 +2,9 @@
  * magic_bench.c
  *		The block reader without executor: packs of a table decoded from shared buffers.
  *
- * Finds the packs in the directory, magic.pack, by the storage id in the table's metapage, and reads their
- * pages as the engine does: one pin for each column, blocks in place unless they cross a page border.
+ * Finds the packs in the directory, magic.pack, by the storage id in the table's metapage, and
+ * reads their pages as the engine does: one pin for each column, blocks in place unless they
+ * cross a page border.
  */
 #include "postgres.h"
 

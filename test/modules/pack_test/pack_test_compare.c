@@ -195,7 +195,7 @@ compare_singles(const Rows *rows, PackReader *reader)
 {
 	uint32		n = rows->nrows;
 
-	for (uint32 k = 0; k < Min(n, 3000); k++)
+	for (uint32 k = 0; k < Min(n, 600); k++)
 	{
 		uint32		row = (uint64) k * 7919 % n;
 

@@ -99,8 +99,8 @@ keep_error(const ErrorData *edata)
 	}
 	if (!error->hint[0])
 		snprintf(error->hint, sizeof(error->hint),
-				 "Everything before it is applied. Remove the cause, then use magic.resume%s.",
-				 worker.record.at.file[0] ? "" : "; magic.skip leaves the message out");
+				 "Everything before it is applied. Remove the cause, then use magic.resume; "
+				 "magic.skip leaves the message out.");
 }
 
 /* Ends the session: nothing of it is left but what `worker` itself holds. */

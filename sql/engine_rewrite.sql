@@ -1,0 +1,24 @@
+-- Rows written before and after a rewrite of the table in one transaction are all there.
+BEGIN;
+CREATE TABLE rewritten (id int PRIMARY KEY, v int);
+INSERT INTO rewritten VALUES (1, 1);
+ALTER TABLE rewritten ALTER v TYPE text USING v || 'a';
+INSERT INTO rewritten VALUES (2, 'b');
+ALTER TABLE rewritten ADD COLUMN w timestamptz DEFAULT clock_timestamp();
+INSERT INTO rewritten VALUES (3, 'c', NULL);
+UPDATE rewritten SET v = v || 'u' WHERE id IN (1, 3);
+ALTER TABLE rewritten ALTER id TYPE bigint;
+SAVEPOINT s;
+INSERT INTO rewritten VALUES (4, 'd', NULL);
+ALTER TABLE rewritten ALTER v TYPE varchar(20);
+DELETE FROM rewritten WHERE id = 2;
+ROLLBACK TO s;
+INSERT INTO rewritten VALUES (5, 'e', NULL);
+SELECT id, v, w IS NULL AS no_w FROM rewritten ORDER BY id;
+COMMIT;
+SELECT id, v, w IS NULL AS no_w FROM rewritten ORDER BY id;
+SET enable_seqscan = off;
+SELECT id, v FROM rewritten WHERE id IN (1, 2, 3, 4, 5) ORDER BY id;
+RESET enable_seqscan;
+SELECT * FROM problems('rewritten');
+DROP TABLE rewritten;

@@ -114,7 +114,7 @@ for suite in regress isolation; do
 			rm -f "$out/$suite-$name.diff"
 		else
 			diff -U3 "$result" "$other" >"$out/$suite-$name.diff"
-			grep -q "^$suite/$name\b" "$root/test/pg_core.known" 2>/dev/null || differs=1
+			grep -qxF "$suite/$name" "$root/test/pg_core.known" 2>/dev/null || differs=1
 		fi
 	done
 done

@@ -5,11 +5,13 @@ INSERT INTO mo SELECT g, md5(g::text) FROM generate_series(1, 50000) g;
 SELECT magic.table_size('mo') > 0 AS size;
 SELECT magic.table_size('mo') AS full_size \gset
 SELECT * FROM magic.verify('mo');
--- VACUUM frees: what is inside the file is used again, what is at its end is given back. A second VACUUM
--- does it, when nobody can see the rows that the first one moved.
+-- VACUUM frees: one takes out the dead rows, the next moves what is left down, the third cuts the file,
+-- each when nobody can see what the one before has left.
 DELETE FROM mo WHERE id > 5000;
 VACUUM mo;
 VACUUM mo;
+VACUUM mo;
+SELECT magic.table_size('mo') < :full_size / 5 AS shrunk;
 INSERT INTO mo SELECT g, md5(g::text) FROM generate_series(5001, 50000) g;
 SELECT magic.table_size('mo') < :full_size * 1.3 AS reused;
 SELECT count(*), sum(id) FROM mo;

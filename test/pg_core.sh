@@ -102,6 +102,8 @@ arm() {
 	tail -20 "$folder/output" | grep -E 'tests (passed|failed)'
 }
 
+# a step that waits so long is given up, not waited for five minutes
+export PGISOLATIONTIMEOUT=${PGISOLATIONTIMEOUT:-20}
 differs=0
 for suite in regress isolation; do
 	[ "$what" = all ] || [ "$what" = $suite ] || continue

@@ -166,21 +166,11 @@ append_pack(Merge *merge, const PackEntry *pack, RowNumber base)
 	BlockColumns *columns = block_columns_create(cxt, desc->natts);
 	Datum	   *values = palloc(sizeof(Datum) * (desc->natts + 1));
 	bool	   *isnull = palloc(sizeof(bool) * (desc->natts + 1));
-	PagedSource paged;
-	PackMemorySource memory;
+	StoredPack	stored;
 	PackReader *reader;
 	uint32		positions[PACK_VECTOR];
 
-	if (pack->extent.pages > 0)
-	{
-		paged_source_init(&paged, rel, &pack->extent, pack->length, desc->natts, NULL);
-		reader = pack_open(&paged.base, desc, cxt);
-	}
-	else
-	{
-		pack_memory_source_init(&memory, pack->inline_bytes, pack->length);
-		reader = pack_open(&memory.base, desc, cxt);
-	}
+	reader = stored_pack_open(&stored, rel, pack, desc, NULL, false, cxt);
 	for (uint32 block = 0; block < pack_nblocks(reader); block++)
 	{
 		int			n = pack_block_rows(reader, block);
@@ -207,9 +197,7 @@ append_pack(Merge *merge, const PackEntry *pack, RowNumber base)
 			pack_writer_append_at(merge->writer, (uint32) (row - base), values, isnull);
 		}
 	}
-	pack_close(reader);
-	if (pack->extent.pages > 0)
-		paged_source_release(&paged);
+	stored_pack_close(&stored);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);
 }
@@ -498,12 +486,12 @@ collect_delta(const DeltaRow *row, void *arg)
 	tidy->n++;
 }
 
-/* One delta for the settled rows of a block that packs still hold; successors are not needed any more. */
+/* Writes deltas that delete the rows of a block whose bits are set; successors are not known. */
 static void
-write_rest(Merge *merge, uint64 block, const uint64 *bits)
+delete_rows_of_block(uint64 storage, uint64 block, const uint64 *bits, CommandId cid)
 {
 	DeltaEntry *entries = palloc(sizeof(DeltaEntry) * DELETE_BLOCK_ROWS);
-	uint8	   *bytes = palloc(8000);
+	uint8	   *bytes = palloc(DELTA_ROOM);
 	int			n = 0;
 
 	for (uint32 i = 0; i < DELETE_BLOCK_ROWS; i++)
@@ -517,8 +505,8 @@ write_rest(Merge *merge, uint64 block, const uint64 *bits)
 	{
 		int			length;
 
-		done += delta_encode(entries + done, n - done, bytes, 8000, &length);
-		delta_insert(merge->storage, block, bytes, length, GetCurrentCommandId(true));
+		done += delta_encode(entries + done, n - done, bytes, DELTA_ROOM, &length);
+		delta_insert(storage, block, bytes, length, cid);
 	}
 	pfree(entries);
 	pfree(bytes);
@@ -551,7 +539,7 @@ tidy_deltas(Merge *merge, TransactionId horizon)
 			for (int d = i; d < end; d++)
 				delta_delete(&tidy.old[d].tid);
 			if (rest != NULL)
-				write_rest(merge, block, rest);
+				delete_rows_of_block(merge->storage, block, rest, GetCurrentCommandId(true));
 			merge->remaining++;
 		}
 		else
@@ -632,37 +620,11 @@ engine_lock_all_rows(Relation rel, bool wait)
 	return row_lock_table(rel, wait);
 }
 
-/* Writes deltas for the rows of one delete block that are live. */
-static void
-delete_block_rows(Merge *merge, uint64 block, const uint64 *live, CommandId cid)
-{
-	DeltaEntry *entries = palloc(sizeof(DeltaEntry) * DELETE_BLOCK_ROWS);
-	uint8	   *bytes = palloc(8000);
-	int			n = 0;
-
-	for (uint32 i = 0; i < DELETE_BLOCK_ROWS; i++)
-		if (live[i / 64] >> (i % 64) & 1)
-		{
-			DeltaEntry	entry = {.offset = i, .kind = DELETE_DELETED};
-
-			entries[n++] = entry;
-		}
-	for (int done = 0; done < n;)
-	{
-		int			length;
-
-		done += delta_encode(entries + done, n - done, bytes, 8000, &length);
-		delta_insert(merge->storage, block, bytes, length, cid);
-	}
-	pfree(entries);
-	pfree(bytes);
-}
-
 uint64
 engine_delete_all(Relation rel)
 {
 	BlockScan  *scan;
-	Merge		merge = {.rel = rel, .storage = storage_id(rel)};
+	uint64		storage = storage_id(rel);
 	Snapshot	snapshot;
 	DeleteMap  *live;
 	uint64		count = 0;
@@ -672,7 +634,7 @@ engine_delete_all(Relation rel)
 	MemoryContext old;
 
 	writer_flush(rel);
-	if (writer_pending(merge.storage))
+	if (writer_pending(storage))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("rows of an enclosing subtransaction are pending in \"%s\"",
@@ -695,8 +657,8 @@ engine_delete_all(Relation rel)
 			if (row / DELETE_BLOCK_ROWS != block && block != PG_UINT64_MAX &&
 				delete_map_block(live, block) != NULL)
 			{
-				delete_block_rows(&merge, block, delete_map_block(live, block), cid);
 				/* each block is written once: rows come in order */
+				delete_rows_of_block(storage, block, delete_map_block(live, block), cid);
 			}
 			block = row / DELETE_BLOCK_ROWS;
 			delete_map_add(live, row);
@@ -704,7 +666,7 @@ engine_delete_all(Relation rel)
 		}
 	}
 	if (block != PG_UINT64_MAX)
-		delete_block_rows(&merge, block, delete_map_block(live, block), cid);
+		delete_rows_of_block(storage, block, delete_map_block(live, block), cid);
 	block_scan_end(scan);
 	UnregisterSnapshot(snapshot);
 	MemoryContextSwitchTo(old);

@@ -104,6 +104,9 @@ typedef struct Extent
 	uint32		pages;
 } Extent;
 
+/* Where a pack's bytes begin in a page: behind the page header and the page tag. */
+#define PAGE_PAYLOAD_OFFSET (BLCKSZ - PACK_PAGE_PAYLOAD)
+
 typedef struct MetaInfo
 {
 	uint64		storage;
@@ -128,22 +131,6 @@ extern bool storage_copy_pack_down(Relation rel, const Extent *from, uint64 leng
 extern void storage_check_snapshot(Relation rel, Snapshot snapshot);
 extern void storage_check_page(Relation rel, Page page, BlockNumber block, uint32 index);
 extern void storage_conflict_record(Relation rel, TransactionId latest_removed);
-
-/* A pack source over the pages of an extent. */
-typedef struct PagedSource
-{
-	PackSource	base;
-	Relation	rel;
-	BlockNumber first;
-	BufferAccessStrategy strategy;
-	bool		copies;			/* keeps no pins: every fetch copies */
-	int			nstreams;
-	Buffer	   *pins;			/* one per stream */
-} PagedSource;
-
-extern void paged_source_init(PagedSource *source, Relation rel, const Extent *extent, uint64 length,
-							  int natts, BufferAccessStrategy strategy);
-extern void paged_source_release(PagedSource *source);
 
 /* ---------------------------------------------------------------- directory.c */
 
@@ -203,6 +190,38 @@ extern bool free_extent_delete(ItemPointer tid);
 extern TransactionId directory_horizon(void);
 extern Oid	magic_table_oid(const char *name);
 
+/* ---------------------------------------------------------------- stored_pack.c */
+
+/* A pack source over the pages of an extent. */
+typedef struct PagedSource
+{
+	PackSource	base;
+	Relation	rel;
+	BlockNumber first;
+	BufferAccessStrategy strategy;
+	bool		copies;			/* keeps no pins: every fetch copies */
+	int			nstreams;
+	Buffer	   *pins;			/* one per stream */
+} PagedSource;
+
+extern void paged_source_init(PagedSource *source, Relation rel, const Extent *extent, uint64 length,
+							  int natts, BufferAccessStrategy strategy);
+extern void paged_source_release(PagedSource *source);
+
+/* A pack of the directory, opened for reading. */
+typedef struct StoredPack
+{
+	PackReader *reader;			/* NULL: not open */
+	bool		is_paged;
+	PagedSource paged;
+	PackMemorySource memory;
+} StoredPack;
+
+extern PackReader *stored_pack_open(StoredPack *stored, Relation rel, const PackEntry *entry,
+									TupleDesc desc, BufferAccessStrategy strategy, bool copies,
+									MemoryContext cxt);
+extern void stored_pack_close(StoredPack *stored);
+
 /* ---------------------------------------------------------------- deletes.c */
 
 typedef enum DeleteKind
@@ -242,6 +261,9 @@ typedef struct DeltaEntry
 	uint8		kind;
 	RowNumber	successor;
 } DeltaEntry;
+
+/* Bytes of a delta's entries: its heap row must stay below 8,160 bytes. */
+#define DELTA_ROOM 8000
 
 /* State of a walk through the bytes of a delta; zero to begin. */
 typedef struct DeltaCursor
@@ -446,9 +468,8 @@ typedef struct BlockScan
 	int			source;			/* -1 before the first, nsources after the last */
 	int			block;
 	RowNumber	first;			/* of the current source */
-	PackReader *reader;
-	PagedSource paged;
-	PackMemorySource memory;
+	StoredPack	stored;
+	PackReader *reader;			/* of `stored` */
 	PackWriter *writer;
 	TransactionId xmin;
 	CommandId	cmin;

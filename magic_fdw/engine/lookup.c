@@ -35,10 +35,7 @@ typedef struct OpenPack
 {
 	MemoryContext cxt;			/* NULL: unused */
 	PackEntry	entry;
-	PackReader *reader;
-	bool		paged;
-	PagedSource source;
-	PackMemorySource memory;
+	StoredPack	stored;
 	uint64		used;			/* clock of the last use */
 } OpenPack;
 
@@ -172,8 +169,7 @@ close_pack(OpenPack *pack)
 {
 	if (pack->cxt == NULL)
 		return;
-	if (pack->paged)
-		paged_source_release(&pack->source);
+	stored_pack_close(&pack->stored);
 	MemoryContextDelete(pack->cxt);
 	pack->cxt = NULL;
 }
@@ -210,7 +206,6 @@ static PackReader *
 open_pack(RowReader *reader, const PackEntry *entry)
 {
 	OpenPack   *victim = &reader->open[0];
-	MemoryContext old;
 
 	reader->clock++;
 	for (int i = 0; i < OPEN_PACKS; i++)
@@ -221,8 +216,8 @@ open_pack(RowReader *reader, const PackEntry *entry)
 			pack->entry.xmin == entry->xmin && pack->entry.first == entry->first)
 		{
 			pack->used = reader->clock;
-			pack->source.rel = reader->rel;
-			return pack->reader;
+			pack->stored.paged.rel = reader->rel;
+			return pack->stored.reader;
 		}
 		if (pack->cxt == NULL)
 			victim = pack;
@@ -231,27 +226,16 @@ open_pack(RowReader *reader, const PackEntry *entry)
 	}
 	close_pack(victim);
 	victim->cxt = AllocSetContextCreate(reader->cxt, "magic open pack", ALLOCSET_SMALL_SIZES);
-	old = MemoryContextSwitchTo(victim->cxt);
 	victim->entry = *entry;
 	victim->used = reader->clock;
-	victim->paged = entry->extent.pages > 0;
-	if (victim->paged)
+	victim->stored.reader = NULL;
+	if (entry->extent.pages == 0)
 	{
-		paged_source_init(&victim->source, reader->rel, &entry->extent, entry->length,
-						  reader->desc->natts, NULL);
-		victim->source.copies = reader->shared;
-		victim->source.rel = reader->rel;
-		victim->reader = pack_open(&victim->source.base, reader->desc, victim->cxt);
-	}
-	else
-	{
-		victim->entry.inline_bytes = palloc(entry->length);
+		victim->entry.inline_bytes = MemoryContextAlloc(victim->cxt, entry->length);
 		memcpy(victim->entry.inline_bytes, entry->inline_bytes, entry->length);
-		pack_memory_source_init(&victim->memory, victim->entry.inline_bytes, entry->length);
-		victim->reader = pack_open(&victim->memory.base, reader->desc, victim->cxt);
 	}
-	MemoryContextSwitchTo(old);
-	return victim->reader;
+	return stored_pack_open(&victim->stored, reader->rel, &victim->entry, reader->desc, NULL,
+							reader->shared, victim->cxt);
 }
 
 /* Is what is known under the last snapshot still right for this one? Else forget it. */

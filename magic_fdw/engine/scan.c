@@ -112,17 +112,8 @@ block_scan_begin(Relation rel, TupleDesc desc, Snapshot snapshot, bool show_dele
 static void
 close_source(BlockScan *scan)
 {
-	if (scan->reader != NULL)
-	{
-		pack_close(scan->reader);
-		scan->reader = NULL;
-		if (scan->paged.pins != NULL)
-		{
-			paged_source_release(&scan->paged);
-			pfree(scan->paged.pins);
-			scan->paged.pins = NULL;
-		}
-	}
+	stored_pack_close(&scan->stored);
+	scan->reader = NULL;
 	scan->writer = NULL;
 	scan->block = -1;
 }
@@ -133,7 +124,6 @@ block_scan_open_source(BlockScan *scan, int source)
 {
 	BlockScanFull *full = (BlockScanFull *) scan;
 	Source	   *next;
-	MemoryContext old;
 
 	close_source(scan);
 	scan->source = source;
@@ -150,19 +140,8 @@ block_scan_open_source(BlockScan *scan, int source)
 	}
 	scan->xmin = next->pack->xmin;
 	scan->cmin = next->pack->cmin;
-	old = MemoryContextSwitchTo(scan->cxt);
-	if (next->pack->extent.pages > 0)
-	{
-		paged_source_init(&scan->paged, scan->rel, &next->pack->extent, next->pack->length,
-						  scan->desc->natts, scan->strategy);
-		scan->reader = pack_open(&scan->paged.base, scan->desc, scan->cxt);
-	}
-	else
-	{
-		pack_memory_source_init(&scan->memory, next->pack->inline_bytes, next->pack->length);
-		scan->reader = pack_open(&scan->memory.base, scan->desc, scan->cxt);
-	}
-	MemoryContextSwitchTo(old);
+	scan->reader = stored_pack_open(&scan->stored, scan->rel, next->pack, scan->desc, scan->strategy,
+									false, scan->cxt);
 	return true;
 }
 

@@ -64,8 +64,6 @@ StaticAssertDecl(sizeof(PageTag) == 8, "layout of the page tag");
 StaticAssertDecl(MAXALIGN(SizeOfPageHeaderData) + sizeof(PageTag) + PACK_PAGE_PAYLOAD == BLCKSZ,
 				 "layout of a pack page");
 
-#define PAGE_PAYLOAD_OFFSET (MAXALIGN(SizeOfPageHeaderData) + sizeof(PageTag))
-
 /* Full-page images in one WAL record. */
 #define PAGES_PER_RECORD XLR_MAX_BLOCK_ID
 
@@ -550,104 +548,4 @@ storage_conflict_record(Relation rel, TransactionId latest_removed)
 	XLogBeginInsert();
 	XLogRegisterData((char *) &record, SizeOfBtreeReusePage);
 	XLogInsert(RM_BTREE_ID, XLOG_BTREE_REUSE_PAGE);
-}
-
-/* ---------------------------------------------------------------- reading packs from pages */
-
-/* Streams that keep a pin of their own; the others copy. */
-#define PINNED_STREAMS 64
-
-static Buffer
-read_pack_page(PagedSource *src, uint32 index)
-{
-	BlockNumber block = src->first + index;
-	Buffer		buffer = ReadBufferExtended(src->rel, MAIN_FORKNUM, block, RBM_NORMAL, src->strategy);
-
-	pack_note_place(NameStr(src->rel->rd_rel->relname), block);
-	storage_check_page(src->rel, BufferGetPage(buffer), block, index);
-	return buffer;
-}
-
-static const uint8 *
-paged_fetch(PackSource *source, int stream, uint64 offset, uint32 length, uint8 *scratch)
-{
-	PagedSource *src = (PagedSource *) source;
-	uint32		index = (uint32) (offset / PACK_PAGE_PAYLOAD);
-	uint32		start = (uint32) (offset % PACK_PAGE_PAYLOAD);
-	int			slot = Min(stream, src->nstreams - 1);
-	Buffer		pin = src->pins[slot];
-
-	/* The pin of a stream moves from page to page; the last slot is shared, its readers copy. */
-	if (!BufferIsValid(pin) || BufferGetBlockNumber(pin) != src->first + index)
-	{
-		if (BufferIsValid(pin))
-		{
-			src->pins[slot] = InvalidBuffer;
-			ReleaseBuffer(pin);
-		}
-		src->pins[slot] = pin = read_pack_page(src, index);
-	}
-	if (!src->copies && start + (uint64) length <= PACK_PAGE_PAYLOAD && (slot < PINNED_STREAMS || length == 0))
-		return (const uint8 *) BufferGetPage(pin) + PAGE_PAYLOAD_OFFSET + start;
-
-	for (uint32 done = 0; done < length;)
-	{
-		uint32		n = Min(length - done, PACK_PAGE_PAYLOAD - start);
-
-		if (done > 0)
-		{
-			CHECK_FOR_INTERRUPTS();
-			src->pins[slot] = InvalidBuffer;
-			ReleaseBuffer(pin);
-			src->pins[slot] = pin = read_pack_page(src, ++index);
-		}
-		memcpy(scratch + done, (char *) BufferGetPage(pin) + PAGE_PAYLOAD_OFFSET + start, n);
-		done += n;
-		start = 0;
-	}
-	if (src->copies)
-	{
-		src->pins[slot] = InvalidBuffer;
-		ReleaseBuffer(pin);
-	}
-	return scratch;
-}
-
-/*
- * Prepares a source over the pages of an extent. `natts` as given to pack_open(). Release it before the
- * resource owner that is current while it is read goes away.
- */
-void
-paged_source_init(PagedSource *source, Relation rel, const Extent *extent, uint64 length, int natts,
-				  BufferAccessStrategy strategy)
-{
-	if ((uint64) extent->pages * PACK_PAGE_PAYLOAD < length)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("pack at block %u of relation \"%s\" is longer than its extent", extent->first,
-						RelationGetRelationName(rel))));
-	source->base.fetch = paged_fetch;
-	source->base.length = length;
-	source->rel = rel;
-	source->first = extent->first;
-	source->strategy = strategy;
-	source->copies = false;
-	source->nstreams = Min(natts + 1, PINNED_STREAMS + 1);
-	source->pins = palloc(sizeof(Buffer) * source->nstreams);
-	for (int i = 0; i < source->nstreams; i++)
-		source->pins[i] = InvalidBuffer;
-}
-
-/* Drops the pins; the source can still be read. */
-void
-paged_source_release(PagedSource *source)
-{
-	for (int i = 0; i < source->nstreams; i++)
-	{
-		Buffer		pin = source->pins[i];
-
-		source->pins[i] = InvalidBuffer;
-		if (BufferIsValid(pin))
-			ReleaseBuffer(pin);
-	}
 }

@@ -82,21 +82,11 @@ add_present(const PackEntry *pack, Relation rel, DeleteMap *settled, DeleteMap *
 	TupleDesc	desc = RelationGetDescr(rel);
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "magic vacuum", ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(cxt);
-	PagedSource paged;
-	PackMemorySource memory;
+	StoredPack	stored;
 	PackReader *reader;
 	uint32		positions[PACK_VECTOR];
 
-	if (pack->extent.pages > 0)
-	{
-		paged_source_init(&paged, rel, &pack->extent, pack->length, desc->natts, NULL);
-		reader = pack_open(&paged.base, desc, cxt);
-	}
-	else
-	{
-		pack_memory_source_init(&memory, pack->inline_bytes, pack->length);
-		reader = pack_open(&memory.base, desc, cxt);
-	}
+	reader = stored_pack_open(&stored, rel, pack, desc, NULL, false, cxt);
 	for (uint32 block = 0; block < pack_nblocks(reader); block++)
 	{
 		int			n = pack_block_rows(reader, block);
@@ -107,9 +97,7 @@ add_present(const PackEntry *pack, Relation rel, DeleteMap *settled, DeleteMap *
 			if (!delete_map_contains(settled, pack->first + positions[i]))
 				delete_map_add(present, pack->first + positions[i]);
 	}
-	pack_close(reader);
-	if (pack->extent.pages > 0)
-		paged_source_release(&paged);
+	stored_pack_close(&stored);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);
 }

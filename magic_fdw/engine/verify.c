@@ -95,21 +95,10 @@ verify_pack(Verify *verify, const PackEntry *pack)
 	MemoryContextSwitchTo(cxt);
 	PG_TRY();
 	{
-		PagedSource paged;
-		PackMemorySource memory;
-		PackReader *reader;
+		StoredPack	stored;
+		PackReader *reader = stored_pack_open(&stored, verify->rel, pack, desc, NULL, false, cxt);
 		uint32		positions[PACK_VECTOR];
 
-		if (pack->extent.pages > 0)
-		{
-			paged_source_init(&paged, verify->rel, &pack->extent, pack->length, desc->natts, NULL);
-			reader = pack_open(&paged.base, desc, cxt);
-		}
-		else
-		{
-			pack_memory_source_init(&memory, pack->inline_bytes, pack->length);
-			reader = pack_open(&memory.base, desc, cxt);
-		}
 		if (pack_nrows(reader) != pack->rows || pack_span(reader) != pack->span)
 			report_pack(verify, -1, "has other rows than the directory says");
 		pack_verify(reader, report_pack, verify);
@@ -122,9 +111,7 @@ verify_pack(Verify *verify, const PackEntry *pack)
 			for (int i = 0; i < n; i++)
 				delete_map_add(verify->live, pack->first + positions[i]);
 		}
-		pack_close(reader);
-		if (pack->extent.pages > 0)
-			paged_source_release(&paged);
+		stored_pack_close(&stored);
 		ReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(old);
 		CurrentResourceOwner = owner;

@@ -34,9 +34,6 @@
 /* Deletions buffered per table before they are flushed. */
 #define MAX_BUFFERED_DELETES (256 * 1024)
 
-/* Bytes of a delta's entries: its heap row must stay below 8,160 bytes. */
-#define DELTA_ROOM 8000
-
 typedef struct BufferedDelete
 {
 	RowNumber	row;			/* hash key */

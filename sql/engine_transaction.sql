@@ -179,6 +179,42 @@ INSERT INTO tx4 VALUES (3, 9);
 COMMIT;
 SELECT * FROM tx4 ORDER BY i;
 SELECT * FROM problems('tx2') UNION ALL SELECT * FROM problems('tx4');
+-- rows of an enclosing subtransaction are pending while an inner one adds columns: the row's missing value
+CREATE TABLE tx5 (a int);
+BEGIN;
+INSERT INTO tx5 VALUES (1);
+SAVEPOINT s;
+ALTER TABLE tx5 ADD COLUMN b text DEFAULT 'missing';
+SELECT * FROM tx5;
+CREATE INDEX tx5_b ON tx5 (b);
+RELEASE s;
+INSERT INTO tx5 VALUES (2, 'two');
+INSERT INTO tx5 VALUES (3, 'three');
+SELECT * FROM tx5 ORDER BY a;
+COMMIT;
+SELECT * FROM tx5 ORDER BY a;
+SELECT * FROM problems('tx5');
+DROP TABLE tx5;
+-- the same, written together at the end of the transaction
+CREATE TABLE tx5 (a int);
+BEGIN;
+INSERT INTO tx5 VALUES (1);
+SAVEPOINT s;
+ALTER TABLE tx5 ADD COLUMN b text DEFAULT 'missing';
+RELEASE s;
+INSERT INTO tx5 VALUES (2, 'two');
+COMMIT;
+SELECT * FROM tx5 ORDER BY a;
+DROP TABLE tx5;
+-- unique checks that meet dead rows do not eat memory
+CREATE TABLE tx6 (id int PRIMARY KEY, bytes bigint);
+INSERT INTO tx6 SELECT i, 0 FROM generate_series(1, 10000) i;
+DELETE FROM tx6;
+INSERT INTO tx6
+SELECT i, CASE WHEN i = 10000 THEN (SELECT sum(total_bytes) FROM pg_backend_memory_contexts WHERE i > 0) END
+FROM generate_series(1, 10000) i;
+SELECT bytes < 40000000 AS modest FROM tx6 WHERE id = 10000;
+DROP TABLE tx6;
 DROP TABLE tx, tx2, tx4;
 DROP FUNCTION tx_f;
 DROP PROCEDURE tx_p;

@@ -521,8 +521,11 @@ deleted_latest(uint64 storage, RowNumber row, DeleteInfo *info)
 	snapshot = latest_snapshot_register();
 	found = deleted_probe(storage, row, snapshot, info);
 	UnregisterSnapshot(snapshot);
-	/* A merge of deltas keeps every row that is not gone for everybody. */
+	/*
+	 * A merge of deltas keeps every row that is not gone for everybody; one that is, it may have dropped
+	 * since the bitmap was read. Then its pack has a hole there, and the row is not asked for again.
+	 */
 	if (!found)
-		elog(ERROR, "deletion of row " UINT64_FORMAT " is not found again", row);
-	return true;
+		reload_latest(entry);
+	return found;
 }

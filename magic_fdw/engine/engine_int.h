@@ -293,6 +293,7 @@ typedef struct Segment
 	TransactionId xid;
 	CommandId	cid;
 	PackWriter *writer;
+	uint32		generation;		/* of the table's columns that the writer knows */
 	uint32		token;			/* speculative insertion in progress */
 	int			refs;			/* scans that read it */
 	bool		gone;			/* flushed or aborted; freed with the last ref */
@@ -312,6 +313,7 @@ extern bool writer_pending(uint64 storage);
 extern Segment *writer_find_segment(uint64 storage, RowNumber row);
 extern Segment **writer_visible_segments(uint64 storage, Snapshot snapshot, int *n);
 extern void segment_release(Segment *segment);
+extern Datum segment_fetch_att(PackWriter *writer, TupleDesc desc, int att, uint32 index, bool *isnull);
 extern bool writer_find_delete(uint64 storage, RowNumber row, DeleteInfo *info);
 extern void writer_add_deletes(uint64 storage, Snapshot snapshot, DeleteMap *map);
 extern uint64 writer_flush_count(void);
@@ -357,6 +359,7 @@ typedef struct BlockColumns
 {
 	PackReader *reader;
 	PackWriter *writer;			/* instead of reader: block of a segment */
+	TupleDesc	desc;			/* of the rows; for blocks of segments */
 	int			block;
 	int			nrows;
 	int			natts;

@@ -495,8 +495,8 @@ fill_slot(RowReader *reader, RowNumber row, const RowPlace *place, TupleTableSlo
 		ExecClearTuple(slot);
 		for (int att = 0; att < natts; att++)
 			slot->tts_values[att] = place->found == ROW_SEGMENT ?
-				pack_writer_fetch_att(place->segment->writer, att, place->index,
-									  &slot->tts_isnull[att]) :
+				segment_fetch_att(place->segment->writer, reader->desc, att, place->index,
+								  &slot->tts_isnull[att]) :
 				pack_read_datum(place->reader, att, place->index, &slot->tts_isnull[att]);
 		ExecStoreVirtualTuple(slot);
 		row_to_tid(row, &slot->tts_tid);

@@ -73,6 +73,7 @@ extern void pack_writer_append_at(PackWriter *writer, uint32 position, const Dat
 								  const bool *isnull);
 
 /* Rows buffered, and roughly the bytes they occupy; the caller closes a pack by either. */
+extern int	pack_writer_natts(const PackWriter *writer);
 extern uint32 pack_writer_rows(const PackWriter *writer);
 extern Size pack_writer_memory(const PackWriter *writer);
 

@@ -248,6 +248,12 @@ pack_writer_append(PackWriter *writer, const Datum *values, const bool *isnull)
 	pack_writer_append_at(writer, writer->next_position, values, isnull);
 }
 
+int
+pack_writer_natts(const PackWriter *writer)
+{
+	return writer->natts;
+}
+
 uint32
 pack_writer_rows(const PackWriter *writer)
 {

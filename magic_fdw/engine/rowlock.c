@@ -21,6 +21,7 @@
 #include "engine/engine_int.h"
 
 #include "access/xact.h"
+#include "access/xlogutils.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
@@ -216,6 +217,9 @@ exclusive_holder(const LOCKTAG *tag)
 				xid = proc->xid;
 		}
 	}
+	/* a hot standby's array is kept by the lock manager */
+	if (!InHotStandby)
+		pfree(holders);
 	return xid;
 }
 

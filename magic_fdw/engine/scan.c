@@ -103,6 +103,7 @@ block_scan_begin(Relation rel, TupleDesc desc, Snapshot snapshot, bool show_dele
 	if (RelationGetNumberOfBlocks(rel) > NBuffers / 4)
 		scan->strategy = GetAccessStrategy(BAS_BULKREAD);
 	scan->columns = block_columns_create(cxt, desc->natts);
+	scan->columns->desc = desc;
 	scan->source = -1;
 	scan->block = -1;
 	MemoryContextSwitchTo(old);

@@ -76,8 +76,8 @@ magic_slot_getsomeattrs(TupleTableSlot *slot, int natts)
 			break;
 		case SLOT_SEGMENT:
 			for (int att = slot->tts_nvalid; att < natts; att++)
-				slot->tts_values[att] = pack_writer_fetch_att(magic->writer, att, row,
-															  &slot->tts_isnull[att]);
+				slot->tts_values[att] = segment_fetch_att(magic->writer, slot->tts_tupleDescriptor, att,
+														  row, &slot->tts_isnull[att]);
 			break;
 		case SLOT_VALUES:
 			elog(ERROR, "slot of a magic table has no row to read from");
@@ -247,8 +247,8 @@ block_columns_decode(BlockColumns *columns, int att)
 		uint32		base = (uint32) columns->block * PACK_VECTOR;
 
 		for (int i = 0; i < columns->nrows; i++)
-			columns->values[att][i] = pack_writer_fetch_att(columns->writer, att, base + i,
-															&columns->nulls[att][i]);
+			columns->values[att][i] = segment_fetch_att(columns->writer, columns->desc, att, base + i,
+														&columns->nulls[att][i]);
 	}
 	columns->decoded[att] = true;
 }

@@ -16,6 +16,7 @@
  */
 #include "engine/engine_int.h"
 
+#include "access/htup_details.h"
 #include "access/parallel.h"
 #include "access/relation.h"
 #include "access/table.h"
@@ -56,7 +57,8 @@ typedef struct RelWrite
 	uint64		step;			/* rows of the last reservation */
 	CommandId	step_cid;
 	PackWriter *spare;			/* an empty writer */
-	TupleDesc	spare_desc;
+	TupleDesc	desc;			/* of the newest writers */
+	uint32		generation;		/* of `desc` */
 	HTAB	   *deletes;
 	bool		changed;
 	uint32		writes;			/* directory rows and deltas written and not counted yet */
@@ -198,20 +200,28 @@ reserve(RelWrite *write, Relation rel, Segment *segment, CommandId cid, uint64 r
 	return first == segment->end;
 }
 
+/*
+ * A writer for rows of the table as it is now. ALTER TABLE may have changed its columns since the last
+ * one was made: then a new generation begins, and older writers are not used for new rows.
+ */
 static PackWriter *
 take_writer(RelWrite *write, Relation rel)
 {
 	PackWriter *writer = write->spare;
 
-	if (writer != NULL && equalTupleDescs(write->spare_desc, RelationGetDescr(rel)))
+	if (write->desc == NULL || !equalTupleDescs(write->desc, RelationGetDescr(rel)))
 	{
-		write->spare = NULL;
-		return writer;
+		MemoryContext old = MemoryContextSwitchTo(write_context);
+
+		write->desc = CreateTupleDescCopyConstr(RelationGetDescr(rel));
+		write->generation++;
+		MemoryContextSwitchTo(old);
+		if (writer != NULL)
+			pack_writer_free(writer);
+		writer = NULL;
 	}
-	if (writer != NULL)
-		pack_writer_free(writer);
 	write->spare = NULL;
-	return pack_writer_create(RelationGetDescr(rel), write_context);
+	return writer != NULL ? writer : pack_writer_create(RelationGetDescr(rel), write_context);
 }
 
 static Segment *
@@ -235,6 +245,7 @@ new_segment(RelWrite *write, Relation rel, CommandId cid, uint32 token)
 	segment->cid = cid;
 	segment->token = token;
 	segment->writer = take_writer(write, rel);
+	segment->generation = write->generation;
 	return segment;
 }
 
@@ -415,13 +426,6 @@ writer_complete_speculative(Relation rel, RowNumber row, bool succeeded)
 		{
 			pack_writer_reset(segment->writer);
 			write->spare = segment->writer;
-			if (write->spare_desc == NULL)
-			{
-				MemoryContext old = MemoryContextSwitchTo(write_context);
-
-				write->spare_desc = CreateTupleDescCopyConstr(RelationGetDescr(rel));
-				MemoryContextSwitchTo(old);
-			}
 			segment->writer = NULL;
 		}
 		remove_segment(write, i);
@@ -461,20 +465,13 @@ write_pack(Relation rel, uint64 storage, PackWriter *writer, RowNumber first, Ro
 
 /* Keeps the writer of a flushed segment for the next one. */
 static void
-keep_writer(RelWrite *write, Relation rel, Segment *segment)
+keep_writer(RelWrite *write, Segment *segment)
 {
-	if (write->spare != NULL || segment->refs > 0)
+	if (write->spare != NULL || segment->refs > 0 || segment->generation != write->generation)
 		return;
 	pack_writer_reset(segment->writer);
 	write->spare = segment->writer;
 	segment->writer = NULL;
-	if (write->spare_desc == NULL || !equalTupleDescs(write->spare_desc, RelationGetDescr(rel)))
-	{
-		MemoryContext old = MemoryContextSwitchTo(write_context);
-
-		write->spare_desc = CreateTupleDescCopyConstr(RelationGetDescr(rel));
-		MemoryContextSwitchTo(old);
-	}
 }
 
 static void
@@ -488,7 +485,7 @@ flush_segment(RelWrite *write, Relation rel, int i)
 	write->changed = true;
 	write->writes++;
 	reserved_remove(write->storage, segment->first);
-	keep_writer(write, rel, segment);
+	keep_writer(write, segment);
 	remove_segment(write, i);
 }
 
@@ -648,6 +645,7 @@ flush_write(RelWrite *write, Relation rel, bool join)
 		}
 		while (join && end < write->nsegments && segment->refs == 0 &&
 			   write->segments[end]->subid == subid && write->segments[end]->token == 0 &&
+			   write->segments[end]->generation == segment->generation &&
 			   write->segments[end]->first == write->segments[end - 1]->end &&
 			   rows + (write->segments[end]->end - write->segments[end]->first) <= PACK_TARGET_ROWS)
 		{
@@ -886,6 +884,18 @@ writer_find_segment(uint64 storage, RowNumber row)
 			return segment;
 	}
 	return NULL;
+}
+
+/*
+ * An attribute of a row of a segment. The row may be older than the attribute: an inner subtransaction has
+ * added it, and could not flush the row.
+ */
+Datum
+segment_fetch_att(PackWriter *writer, TupleDesc desc, int att, uint32 index, bool *isnull)
+{
+	if (att >= pack_writer_natts(writer))
+		return getmissingattr(desc, att + 1, isnull);
+	return pack_writer_fetch_att(writer, att, index, isnull);
 }
 
 /* The segments that the snapshot sees, referenced for the caller, ascending. */

@@ -20,6 +20,7 @@
 #include "access/genam.h"
 #include "access/twophase.h"
 #include "access/xact.h"
+#include "common/hashfn.h"
 #include "storage/procarray.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -53,7 +54,7 @@ struct RowReader
 	TransactionId key_xmin;
 	TransactionId key_xmax;
 	CommandId	key_curcid;
-	uint64		key_completion;
+	uint64		key_running;	/* hash of its running transactions; for shared readers */
 	uint64		key_flushes;
 	uint32		lookups;
 	MemoryContext loaded_cxt;	/* of the following */
@@ -238,21 +239,37 @@ open_pack(RowReader *reader, const PackEntry *entry)
 							reader->shared, victim->cxt);
 }
 
+/*
+ * Two snapshots of one transaction can follow each other at the same address and differ in nothing but the
+ * transactions that were running: when one of them has committed that is not the last.
+ */
+static uint64
+running_hash(Snapshot snapshot)
+{
+	uint64		seed = hash_bytes_extended((const unsigned char *) snapshot->xip,
+										   snapshot->xcnt * sizeof(TransactionId), snapshot->suboverflowed);
+
+	return hash_bytes_extended((const unsigned char *) snapshot->subxip,
+							   Max(snapshot->subxcnt, 0) * sizeof(TransactionId), seed);
+}
+
 /* Is what is known under the last snapshot still right for this one? Else forget it. */
 static void
 use_snapshot(RowReader *reader, Snapshot snapshot)
 {
+	/* the reader of a scan sees one snapshot only */
+	uint64		running = reader->shared ? running_hash(snapshot) : 0;
+
 	if (reader->key == snapshot && reader->key_xmin == snapshot->xmin &&
 		reader->key_xmax == snapshot->xmax && reader->key_curcid == snapshot->curcid &&
-		reader->key_completion == snapshot->snapXactCompletionCount &&
-		reader->key_flushes == writer_flush_count())
+		reader->key_running == running && reader->key_flushes == writer_flush_count())
 		return;
 	forget_snapshot(reader);
 	reader->key = snapshot;
 	reader->key_xmin = snapshot->xmin;
 	reader->key_xmax = snapshot->xmax;
 	reader->key_curcid = snapshot->curcid;
-	reader->key_completion = snapshot->snapXactCompletionCount;
+	reader->key_running = running;
 	reader->key_flushes = writer_flush_count();
 }
 
@@ -442,7 +459,8 @@ deleted_for(RowReader *reader, RowNumber row, Snapshot snapshot, bool *all_dead)
 
 	if (writer_find_delete(reader->storage, row, &info) && info.cmax < snapshot->curcid)
 		return true;
-	if (reader->key == snapshot && reader->deletes != NULL)
+	use_snapshot(reader, snapshot);
+	if (reader->deletes != NULL)
 	{
 		if (!delete_map_contains(reader->deletes, row))
 			return false;

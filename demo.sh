@@ -34,16 +34,17 @@ say() { printf '%s\n' "$*"; }
 step() { printf '\n== %s\n' "$*"; }
 fail() { printf '\ndemo.sh: %s\n' "$*" >&2; exit 1; }
 
-# PostgreSQL refuses to run as root.
-as_user()
+# Become a program as the user that runs everything: PostgreSQL refuses to run as root. In the background
+# ("exec_user ... &") $! is then the program's own process id, not that of a shell around it.
+exec_user()
 {
-	if [ "$(id -u)" = 0 ]; then
-		(cd "$tmp" && exec setpriv --reuid postgres --regid postgres --init-groups \
-			env HOME="$(getent passwd postgres | cut -d: -f6)" "$@")
-	else
-		"$@"
-	fi
+	cd "$tmp"
+	[ "$(id -u)" = 0 ] || exec "$@"
+	exec setpriv --reuid postgres --regid postgres --init-groups \
+		env HOME="$(getent passwd postgres | cut -d: -f6)" "$@"
 }
+
+as_user() { (exec_user "$@"); }
 
 sql() { as_user psql -h "$tmp/socket" -p "$port" -U postgres -d postgres -X -q -A -t -v ON_ERROR_STOP=1 -c "$1"; }
 
@@ -95,7 +96,7 @@ start_broker()
 		as_user "$tmp/bin/kafka.sh" start "$tmp/kafka" >"$tmp/broker" || fail 'Kafka did not start'
 		say "Kafka at $(cat "$tmp/broker")"
 	else
-		as_user "$tmp/bin/mock_broker" bank:1 >"$tmp/broker" 2>"$tmp/broker.log" </dev/null &
+		exec_user "$tmp/bin/mock_broker" bank:1 >"$tmp/broker" 2>"$tmp/broker.log" </dev/null &
 		broker_pid=$!
 		for ((i = 0; i < 100; i++)); do [ -s "$tmp/broker" ] && break; sleep 0.05; done
 		[ -s "$tmp/broker" ] || fail 'the embedded broker did not start'
@@ -169,7 +170,7 @@ kill_worker()
 play()
 {
 	local second start now
-	as_user "$tmp/bin/produce" --brokers "$broker" --topic bank --rate $rate "$tmp/bank/messages.tsv" \
+	exec_user "$tmp/bin/produce" --brokers "$broker" --topic bank --rate $rate "$tmp/bank/messages.tsv" \
 		>"$tmp/produce.log" 2>&1 &
 	producer_pid=$!
 	printf '       %-10s %8s %10s %16s %12s  %s\n' state accounts transfers 'sum(balance)' 'lag, ms' interval

@@ -92,7 +92,8 @@ exec >"$4" 2>&1
 pg_config=$("$2/test/tools/private_tree.sh" "$1/pg" "$PG_CONFIG")
 cp -r "$2/Makefile" "$2/magic_fdw.control" "$2/magic_fdw" "$2/ingest_worker" "$1/"
 make -s -C "$1/magic_fdw" PG_CONFIG="$pg_config" install
-find "$1/ingest_worker" -name '*.o' -delete
+# PGXS declares objects secondary: without the library gone as well nothing would be rebuilt
+find "$1/ingest_worker" '(' -name '*.o' -o -name '*.so' ')' -delete
 make -s -j2 -C "$1/ingest_worker" PG_CONFIG="$pg_config" PROFILE="$3" install
 dirname "$(dirname "$pg_config")" > "$1/done"
 SH

@@ -215,6 +215,28 @@ SELECT i, CASE WHEN i = 10000 THEN (SELECT sum(total_bytes) FROM pg_backend_memo
 FROM generate_series(1, 10000) i;
 SELECT bytes < 40000000 AS modest FROM tx6 WHERE id = 10000;
 DROP TABLE tx6;
+-- a function flushes the pending row that its caller has fetched through an index
+CREATE TABLE tx7 (id int PRIMARY KEY, b text);
+CREATE FUNCTION tx7_f() RETURNS bigint LANGUAGE plpgsql SET enable_seqscan = on AS
+$$
+DECLARE n bigint;
+BEGIN
+	SELECT count(*) INTO n FROM tx7;
+	INSERT INTO tx7 SELECT i, repeat('W', 60) FROM generate_series(1000 + n, 1002 + n) i;
+	RETURN n;
+END
+$$;
+BEGIN;
+SET LOCAL enable_seqscan = off;
+INSERT INTO tx7 VALUES (1, repeat('a', 10));
+SELECT b, n FROM (SELECT b, tx7_f() AS n FROM tx7 WHERE id = 1 OFFSET 0) x;
+INSERT INTO tx7 VALUES (2, repeat('b', 10));
+UPDATE tx7 SET b = b || tx7_f() WHERE id = 2;
+SELECT * FROM tx7 WHERE id = 2;
+COMMIT;
+SELECT * FROM tx7 WHERE id < 10 ORDER BY id;
+DROP TABLE tx7;
+DROP FUNCTION tx7_f;
 DROP TABLE tx, tx2, tx4;
 DROP FUNCTION tx_f;
 DROP PROCEDURE tx_p;

@@ -48,6 +48,7 @@ struct RowReader
 	MemoryContext cxt;
 	uint64		clock;
 	OpenPack	open[OPEN_PACKS];
+	Segment    *held;			/* of the row returned last: a slot points to it, also after a flush */
 
 	/* What is known under one MVCC snapshot. */
 	Snapshot	key;			/* only compared */
@@ -186,10 +187,22 @@ forget_snapshot(RowReader *reader)
 		MemoryContextReset(reader->loaded_cxt);
 }
 
+/* The row returned last is not used any more. */
+static void
+release_segment(RowReader *reader)
+{
+	Segment    *segment = reader->held;
+
+	reader->held = NULL;
+	if (segment != NULL)
+		segment_release(segment);
+}
+
 /* Drops pins and everything known. */
 void
 row_reader_reset(RowReader *reader)
 {
+	release_segment(reader);
 	for (int i = 0; i < OPEN_PACKS; i++)
 		close_pack(&reader->open[i]);
 	forget_snapshot(reader);
@@ -505,6 +518,15 @@ row_settled_dead(Relation rel, RowNumber row)
 static void
 fill_slot(RowReader *reader, RowNumber row, const RowPlace *place, TupleTableSlot *slot)
 {
+	/*
+	 * What uses the row may scan the table and so flush the segment. Shared readers outlive scans; their
+	 * callers materialise the row, or look at it at once.
+	 */
+	if (place->found == ROW_SEGMENT && !reader->shared)
+	{
+		reader->held = place->segment;
+		reader->held->refs++;
+	}
 	slot->tts_tableOid = RelationGetRelid(reader->rel);
 	if (!slot_is_magic(slot))
 	{
@@ -628,6 +650,7 @@ row_reader_fetch(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTable
 {
 	RowPlace	place = {0};
 
+	release_segment(reader);
 	if (snapshot->snapshot_type == SNAPSHOT_DIRTY)
 		return fetch_dirty(reader, row, snapshot, slot);
 	/* deltas before directory, see fetch_dirty() */

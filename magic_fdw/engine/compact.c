@@ -22,6 +22,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "storage/procarray.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -73,6 +74,59 @@ magic_compact(PG_FUNCTION_ARGS)
 
 /* ---------------------------------------------------------------- extents */
 
+typedef enum ExtentState
+{
+	EXTENT_FREE,
+	EXTENT_WRITTEN,				/* by a transaction that runs */
+	EXTENT_NAMED				/* by the directory */
+} ExtentState;
+
+/*
+ * Is the extent free, as magic.free_extent says? VACUUM cuts the file before its transaction ends: if that
+ * fails, rows that it deleted are back and name pages behind the file's end, which the file may have grown
+ * over since. Pages come before the directory: whose transaction is over has its row there.
+ */
+static ExtentState
+check_free_extent(Relation rel, uint64 storage, const Extent *extent, TransactionId horizon)
+{
+	ExtentState state = EXTENT_FREE;
+	Extent	   *named;
+	int			n;
+
+	for (uint32 i = 0; i < extent->pages; i++)
+	{
+		TransactionId xid = storage_page_writer(rel, extent->first + i);
+
+		CHECK_FOR_INTERRUPTS();
+		if (TransactionIdIsNormal(xid) && !TransactionIdPrecedes(xid, horizon) &&
+			!TransactionIdIsCurrentTransactionId(xid) && TransactionIdIsInProgress(xid))
+			return EXTENT_WRITTEN;
+	}
+	named = directory_references(storage, horizon, &n);
+	for (int i = 0; i < n && state == EXTENT_FREE; i++)
+		if (named[i].first < extent->first + extent->pages &&
+			named[i].first + named[i].pages > extent->first)
+			state = EXTENT_NAMED;
+	pfree(named);
+	return state;
+}
+
+/* The smallest extent of the list that is large enough and may be used now, or NULL. */
+static FreeExtent *
+best_free_extent(FreeExtent *list, int n, uint32 pages, BlockNumber before, BlockNumber nblocks,
+				 TransactionId horizon)
+{
+	FreeExtent *best = NULL;
+
+	for (int i = 0; i < n; i++)
+		if (list[i].extent.pages >= pages && TransactionIdPrecedes(list[i].xmin, horizon) &&
+			list[i].extent.first + (uint64) list[i].extent.pages <= nblocks &&
+			list[i].extent.first + (uint64) pages <= before &&
+			(best == NULL || list[i].extent.pages < best->extent.pages))
+			best = &list[i];
+	return best;
+}
+
 /*
  * Takes `pages` pages from the free extents of the table that end at or before block `before`, from the
  * smallest that is large enough. False if there is none. If the transaction aborts, the extent is free
@@ -85,25 +139,24 @@ extent_take_free(Relation rel, uint32 pages, BlockNumber before, Extent *extent)
 	Snapshot	snapshot = latest_snapshot_register();
 	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
 	FreeExtent *list;
-	FreeExtent *best = NULL;
+	FreeExtent *best;
 	int			n = free_extent_list(storage, snapshot, &list);
+	TransactionId horizon = n > 0 ? directory_horizon() : InvalidTransactionId;
 	bool		taken = false;
 
-	if (n > 0)
+	while (!taken && (best = best_free_extent(list, n, pages, before, nblocks, horizon)) != NULL)
 	{
-		TransactionId horizon = directory_horizon();
+		Extent		wanted = {.first = best->extent.first, .pages = pages};
+		ExtentState state = check_free_extent(rel, storage, &wanted, horizon);
 
-		for (int i = 0; i < n; i++)
-			if (list[i].extent.pages >= pages && TransactionIdPrecedes(list[i].xmin, horizon) &&
-				list[i].extent.first + (uint64) list[i].extent.pages <= nblocks &&
-				list[i].extent.first + (uint64) pages <= before &&
-				(best == NULL || list[i].extent.pages < best->extent.pages))
-				best = &list[i];
-		if (best != NULL && free_extent_delete(&best->tid))
+		if (state == EXTENT_WRITTEN || !free_extent_delete(&best->tid))
+			best->extent.pages = 0; /* somebody else's */
+		else if (state == EXTENT_NAMED)
+			best->extent.pages = 0; /* the row was wrong and is gone now */
+		else
 		{
 			storage_conflict_record(rel, best->xmin);
-			extent->first = best->extent.first;
-			extent->pages = pages;
+			*extent = wanted;
 			if (best->extent.pages > pages)
 			{
 				Extent		rest = {.first = best->extent.first + pages,

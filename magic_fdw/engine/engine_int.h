@@ -126,6 +126,7 @@ extern void storage_reset(Relation rel);
 extern RowNumber storage_reserve_rows(Relation rel, uint64 wanted, ReservedRange *publish);
 extern void storage_give_back_rows(Relation rel, RowNumber from, RowNumber to);
 extern bool storage_page_leaked(Relation rel, BlockNumber block, TransactionId horizon);
+extern TransactionId storage_page_writer(Relation rel, BlockNumber block);
 extern void storage_write_pack(Relation rel, const PackBytes *bytes, Extent *extent);
 extern bool storage_copy_pack_down(Relation rel, const Extent *from, uint64 length, Extent *to);
 extern void storage_check_snapshot(Relation rel, Snapshot snapshot);

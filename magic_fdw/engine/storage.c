@@ -527,6 +527,21 @@ storage_page_leaked(Relation rel, BlockNumber block, TransactionId horizon)
 	return leaked;
 }
 
+/* The transaction that wrote the page; InvalidTransactionId for an empty page. */
+TransactionId
+storage_page_writer(Relation rel, BlockNumber block)
+{
+	Buffer		buffer = ReadBufferExtended(rel, MAIN_FORKNUM, block, RBM_NORMAL, NULL);
+	TransactionId xid = InvalidTransactionId;
+
+	/* The lock waits for a writer that has just extended the file. */
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	if (!PageIsNew(BufferGetPage(buffer)))
+		xid = ((PageHeader) BufferGetPage(buffer))->pd_prune_xid;
+	UnlockReleaseBuffer(buffer);
+	return xid;
+}
+
 /*
  * WAL record that cancels the standbys' queries whose snapshots may still need what is about to be
  * removed physically. It is a record of btree's that touches no page (nbtpage.c, _bt_log_reuse_page).

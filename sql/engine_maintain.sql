@@ -73,11 +73,3 @@ ANALYZE ma;
 SELECT stxname FROM pg_statistic_ext WHERE stxname = 'ma_st';
 SELECT * FROM problems('ma') UNION ALL SELECT * FROM problems('ma0');
 DROP TABLE ma, ma0;
--- a VACUUM that has cut the file and then failed leaves free extents that packs may cover later: not used
-CREATE TABLE stale (id int, v text) USING magic;
-INSERT INTO stale SELECT i, md5(i::text) || md5((-i)::text) FROM generate_series(1, 20000) i;
-INSERT INTO magic.free_extent SELECT storage, block, pages FROM magic.pack ORDER BY xmin::text::bigint DESC LIMIT 1;
-INSERT INTO stale SELECT i, md5(i::text) FROM generate_series(20001, 25000) i;
-SELECT count(*), sum(id), count(DISTINCT v) FROM stale;
-SELECT * FROM magic.verify('stale');
-DROP TABLE stale;

@@ -68,6 +68,7 @@ tid_is_row(const ItemPointerData *tid)
 typedef struct ReservedRange
 {
 	uint64		storage;
+	Oid			database;		/* set by reserved_publish(): a copied database has the same storages */
 	RowNumber	first;
 	RowNumber	appended;
 	RowNumber	reserved;

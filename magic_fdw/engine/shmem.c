@@ -122,6 +122,7 @@ reserved_publish(const ReservedRange *range)
 		return false;
 	SpinLockAcquire(&slot->mutex);
 	slot->ranges[n] = *range;
+	slot->ranges[n].database = MyDatabaseId;
 	pg_atomic_write_u32(&slot->n, n + 1);
 	SpinLockRelease(&slot->mutex);
 	return true;
@@ -212,7 +213,8 @@ reserved_find(uint64 storage, RowNumber row, ReservedRange *out)
 		{
 			ReservedRange *r = &slot->ranges[i];
 
-			if (r->storage == storage && row >= r->first && row < r->appended)
+			if (r->storage == storage && r->database == MyDatabaseId && row >= r->first &&
+				row < r->appended)
 			{
 				*out = *r;
 				found = true;
@@ -247,7 +249,7 @@ reserved_list(uint64 storage, int *count)
 		SpinLockRelease(&slot->mutex);
 		for (uint32 i = 0; i < in_slot; i++)
 		{
-			if (copy[i].storage != storage)
+			if (copy[i].storage != storage || copy[i].database != MyDatabaseId)
 				continue;
 			if (n == room)
 				list = repalloc(list, sizeof(ReservedRange) * (room *= 2));

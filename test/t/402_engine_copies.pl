@@ -4,7 +4,6 @@ use strict;
 use warnings;
 
 use EngineTest;
-use IPC::Run;
 use MagicTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -56,16 +55,12 @@ for (qw(copy_wal_log copy_file_copy))
 }
 # both copies have the same storage ids and give out the same row numbers
 $node->safe_psql('copy_file_copy', 'INSERT INTO tm VALUES (-2, 1)');
-my ($in, $out) = ('', '');
-my $timer = IPC::Run::timer(60);
-my $other = $node->background_psql('copy_wal_log', \$in, \$out, $timer);
-$in .= "BEGIN; INSERT INTO tm VALUES (-2, 1); SELECT 'inserted';\n";
-$other->pump until $out =~ /inserted/ || $timer->is_expired;
+my $other = $node->background_psql('copy_wal_log');
+$other->query_safe('BEGIN; INSERT INTO tm VALUES (-2, 1)');
 is( $node->safe_psql('copy_file_copy',
 		"SET statement_timeout = '10s'; INSERT INTO tm VALUES (-2, 1) ON CONFLICT DO NOTHING; SELECT 'not held up'"),
 	'not held up', 'a transaction in one copy is none of the other');
-$in .= "\\q\n";
-$other->finish;
+$other->quit;
 compare_twins($node, 'the template is untouched by changes of its copies');
 $node->stop('immediate');
 $node->start;

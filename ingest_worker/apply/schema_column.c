@@ -8,6 +8,7 @@
 #include "utils/memutils.h"
 
 #include "apply/apply_int.h"
+#include "magic_compat.h"
 
 static EventType
 event_type_of(DdlType type)

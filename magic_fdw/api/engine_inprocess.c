@@ -23,6 +23,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "parser/parse_relation.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -134,7 +135,7 @@ inprocess_open_table(MagicConnection *conn, Oid relid)
 	rte->relid = relid;
 	rte->relkind = rel->rd_rel->relkind;
 	rte->rellockmode = RowExclusiveLock;
-	ExecInitRangeTable(table->estate, list_make1(rte));
+	compat_ExecInitRangeTable(table->estate, rte);
 	table->result_rel = makeNode(ResultRelInfo);
 	InitResultRelInfo(table->result_rel, rel, 1, NULL, 0);
 	ExecOpenIndices(table->result_rel, false);

@@ -5,7 +5,7 @@
 #ifndef ENGINE_INPROCESS_H
 #define ENGINE_INPROCESS_H
 
-#include "postgres.h"
+#include "magic_compat.h"
 
 #include "access/genam.h"
 #include "access/heapam.h"

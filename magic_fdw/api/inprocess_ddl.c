@@ -27,6 +27,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
+#include "storage/procarray.h"
 #include "storage/sinvaladt.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -75,7 +76,7 @@ lock_holder(Oid relid, LOCKMODE mode)
 	holders = GetLockConflicts(&tag, mode, &n);
 	if (n == 0)
 		return 0;
-	proc = BackendIdGetProc(holders[0].backendId);
+	proc = ProcNumberGetProc(holders[0].procNumber);
 	return proc ? proc->pid : 0;
 }
 
@@ -181,7 +182,7 @@ inprocess_drop_schema(MagicConnection *conn, const char *name, Oid owner)
 {
 	Oid nsp = get_namespace_oid(name, true);
 
-	if (!OidIsValid(nsp) || !pg_namespace_ownercheck(nsp, owner) || !schema_is_empty(nsp))
+	if (!OidIsValid(nsp) || !object_ownercheck(NamespaceRelationId, nsp, owner) || !schema_is_empty(nsp))
 		return;
 	run_as(owner, psprintf("DROP SCHEMA %s", quote_identifier(name)));
 }
@@ -201,7 +202,7 @@ grant(Oid owner, const char *schema, const char *name, List *readers)
 	foreach (lc, readers)
 		appendStringInfo(&roles, "%s%s", roles.len > 0 ? ", " : "",
 						 quote_identifier(GetUserNameFromId(lfirst_oid(lc), false)));
-	if (pg_namespace_ownercheck(get_namespace_oid(schema, false), owner))
+	if (object_ownercheck(NamespaceRelationId, get_namespace_oid(schema, false), owner))
 		run_as(owner,
 			   psprintf("GRANT USAGE ON SCHEMA %s TO %s", quote_identifier(schema), roles.data));
 	run_as(owner, psprintf("GRANT SELECT ON TABLE %s TO %s",

@@ -412,8 +412,8 @@ insert_rows(MagicTable *table, const MagicBatch *batch, CommandId cid, Snapshot 
 		for (int i = 0; i < n; i++)
 		{
 			if (table->result_rel->ri_NumIndices > 0 &&
-				ExecInsertIndexTuples(table->result_rel, table->slots[i], table->estate, false,
-									  keyed, NULL, table->arbiters) != NIL)
+				compat_ExecInsertIndexTuples(table->result_rel, table->slots[i], table->estate,
+											 false, keyed, NULL, table->arbiters) != NIL)
 				conflicts = lappend_int(conflicts, batch->inserts[from + i]);
 			ExecClearTuple(table->slots[i]);
 		}

@@ -20,6 +20,8 @@
 #ifndef CONNECTOR_H
 #define CONNECTOR_H
 
+#include "magic_compat.h"
+
 #include "executor/execdesc.h"
 #include "executor/tuptable.h"
 #include "foreign/fdwapi.h"
@@ -153,8 +155,8 @@ extern uint64 connector_execute(InnerQuery *query, ParamListInfo params, EState 
 /* Settings under which SQL text means the same to writer and reader; undo by AtEOXact_GUC. */
 extern int	connector_neutral_settings(void);
 
-/* The user whose rights count for a range table entry. */
-extern Oid	connector_user(RangeTblEntry *rte);
+/* The user whose rights count, given checkAsUser. */
+extern Oid	connector_user(Oid check_as_user);
 
 /* ---- plan.c ---- */
 

@@ -360,7 +360,7 @@ create_modify(EState *estate, ResultRelInfo *result, RangeTblEntry *rte, CmdType
 
 	modify->rel = result->ri_RelationDesc;
 	modify->relation = RelationGetRelationName(modify->rel);
-	modify->userid = connector_user(rte);
+	modify->userid = connector_user(compat_result_user(estate, result, rte));
 	modify->operation = operation;
 	modify->sql = strVal(list_nth(private, MODIFY_SQL));
 	modify->targets = list_nth(private, MODIFY_TARGETS);
@@ -685,7 +685,8 @@ begin_direct(ForeignScanState *node, int eflags)
 	foreach (lc, plan->fdw_exprs)
 		types[foreach_current_index(lc)] = exprType(lfirst(lc));
 	direct->query = connector_query(strVal(list_nth(plan->fdw_private, DIRECT_SQL)), rte->relid,
-									connector_user(rte), nparams, types, QUERY_PLAIN);
+									connector_user(compat_scan_user(plan, rte)), nparams, types,
+									QUERY_PLAIN);
 	connector_hold(direct->query);
 	direct->param_exprs = ExecInitExprList(plan->fdw_exprs, (PlanState *) node);
 	direct->params = connector_params(nparams, types);

@@ -107,7 +107,7 @@ connector_foreign_scan_sizes(PlannerInfo *root, RelOptInfo *baserel, Oid foreign
 
 	connector_context_push(&context, get_rel_name(foreigntableid), NULL);
 	crel->base = connector_base(foreigntableid);
-	crel->userid = connector_user(planner_rt_fetch(baserel->relid, root));
+	crel->userid = connector_user(compat_plan_user(root, baserel));
 	crel->relids = bms_copy(baserel->relids);
 	crel->bases = palloc0(sizeof(BaseRelation *) * root->simple_rel_array_size);
 	crel->bases[baserel->relid] = crel->base;
@@ -148,13 +148,13 @@ connector_add_path(PlannerInfo *root, RelOptInfo *baserel, double inner_rows, do
 		inner_rows * (HANDOVER_COST + local.per_tuple) +
 		rows * baserel->reltarget->cost.per_tuple;
 	if (IS_JOIN_REL(baserel))
-		add_path(baserel, (Path *) create_foreign_join_path(root, baserel, NULL, rows, startup_cost,
-															total_cost, pathkeys, outer, NULL,
-															private));
+		add_path(baserel, (Path *) compat_create_foreign_join_path(root, baserel, rows, startup_cost,
+																   total_cost, pathkeys, outer,
+																   private));
 	else
-		add_path(baserel, (Path *) create_foreignscan_path(root, baserel, NULL, rows, startup_cost,
-														   total_cost, pathkeys, outer, NULL,
-														   private));
+		add_path(baserel, (Path *) compat_create_foreignscan_path(root, baserel, rows, startup_cost,
+																  total_cost, pathkeys, outer,
+																  private));
 }
 
 /* The query's order, if all of it can be made on the other side. */

@@ -31,6 +31,7 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "parser/analyze.h"
+#include "parser/parse_relation.h"
 #include "parser/parser.h"
 #include "parser/parsetree.h"
 #include "storage/lmgr.h"
@@ -107,9 +108,9 @@ connector_neutral_settings(void)
 }
 
 Oid
-connector_user(RangeTblEntry *rte)
+connector_user(Oid check_as_user)
 {
-	return OidIsValid(rte->checkAsUser) ? rte->checkAsUser : GetUserId();
+	return OidIsValid(check_as_user) ? check_as_user : GetUserId();
 }
 
 /* Parse analysis under neutral settings; names are looked up with the rights of `userid`. */
@@ -141,12 +142,14 @@ parse_inner(const char *sql, Oid userid, int nparams, Oid *param_types)
  * an UPDATE or DELETE of the base.
  */
 static void
-forgive_ctid(RangeTblEntry *rte)
+forgive_ctid(RTEPermissionInfo *info)
 {
-	rte->selectedCols = bms_del_member(rte->selectedCols, SelfItemPointerAttributeNumber -
-									   FirstLowInvalidHeapAttributeNumber);
-	if (bms_is_empty(rte->selectedCols))
-		rte->requiredPerms &= ~ACL_SELECT;
+	if (info == NULL)
+		return;
+	info->selectedCols = bms_del_member(info->selectedCols, SelfItemPointerAttributeNumber -
+										FirstLowInvalidHeapAttributeNumber);
+	if (bms_is_empty(info->selectedCols))
+		info->requiredPerms &= ~ACL_SELECT;
 }
 
 /* Adds FOR UPDATE to a rewritten SELECT on one plain table. */
@@ -177,10 +180,11 @@ plan_inner(Query *query, const char *sql, Oid userid, QueryPurpose purpose)
 
 	foreach (lc, query->rtable)
 	{
-		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+		RTEPermissionInfo *info = compat_perminfo(query->rteperminfos,
+												  lfirst_node(RangeTblEntry, lc));
 
-		if (rte->rtekind == RTE_RELATION)
-			rte->checkAsUser = userid;
+		if (info != NULL)
+			info->checkAsUser = userid;
 	}
 	rewritten = pg_rewrite_query(query);
 	if (list_length(rewritten) != 1)
@@ -191,7 +195,7 @@ plan_inner(Query *query, const char *sql, Oid userid, QueryPurpose purpose)
 						   list_length(rewritten))));
 	query = linitial_node(Query, rewritten);
 	if (purpose != QUERY_PLAIN)
-		forgive_ctid(rt_fetch(1, query->rtable));
+		forgive_ctid(compat_perminfo(query->rteperminfos, rt_fetch(1, query->rtable)));
 	if (purpose == QUERY_LOCK_ROWS)
 		lock_all_rows(query);
 
@@ -253,7 +257,7 @@ connector_hold(InnerQuery *query)
 	ListCell   *lc;
 
 	connector_context_push(&context, query->relation, query->sql);
-	(void) ExecCheckRTPerms(query->stmt->rtable, true);
+	(void) compat_ExecCheckPermissions(query->stmt);
 	connector_context_pop(&context);
 	foreach (lc, query->stmt->rtable)
 	{

@@ -114,7 +114,7 @@ begin_scan(ForeignScanState *node, int eflags)
 		types[foreach_current_index(lc)] = exprType(lfirst(lc));
 
 	scan->query = connector_query(strVal(list_nth(plan->fdw_private, SCAN_SQL)), rte->relid,
-								  connector_user(rte), nparams, types,
+								  connector_user(compat_scan_user(plan, rte)), nparams, types,
 								  boolVal(list_nth(plan->fdw_private, SCAN_LOCK_ROWS))
 								  ? QUERY_LOCK_ROWS : QUERY_PLAIN);
 	connector_hold(scan->query);

@@ -122,7 +122,7 @@ connector_upper_paths(PlannerInfo *root, UpperRelationKind stage, RelOptInfo *in
 	connector_estimate(sql, crel, params, &crel->rows, &crel->width, &crel->startup_cost,
 					   &crel->total_cost);
 	output_rel->rows = crel->rows;
-	add_path(output_rel, (Path *) create_foreign_upper_path(
+	add_path(output_rel, (Path *) compat_create_foreign_upper_path(
 				 root, output_rel, output_rel->reltarget, crel->rows, crel->startup_cost,
-				 crel->total_cost + crel->rows * cpu_tuple_cost, NIL, NULL, NIL));
+				 crel->total_cost + crel->rows * cpu_tuple_cost, NIL, NIL));
 }

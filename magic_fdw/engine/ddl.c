@@ -73,10 +73,10 @@ is_transient(Relation rel)
 }
 
 void
-ddl_set_new_filenode(Relation rel, const RelFileNode *node, char persistence, TransactionId *freeze_xid,
-					 MultiXactId *minmulti)
+ddl_set_new_filelocator(Relation rel, const RelFileLocator *locator, char persistence,
+						TransactionId *freeze_xid, MultiXactId *minmulti)
 {
-	bool		replaces = !RelFileNodeEquals(*node, rel->rd_node);
+	bool		replaces = !RelFileLocatorEquals(*locator, rel->rd_locator);
 
 	if (persistence == RELPERSISTENCE_UNLOGGED)
 		ereport(ERROR,
@@ -89,7 +89,7 @@ ddl_set_new_filenode(Relation rel, const RelFileNode *node, char persistence, Tr
 	/* No xids are stored in the file that anyone would look up. */
 	*freeze_xid = InvalidTransactionId;
 	*minmulti = InvalidMultiXactId;
-	storage_create(node, persistence, (replaces || is_transient(rel)) && !IsBinaryUpgrade);
+	storage_create(locator, persistence, (replaces || is_transient(rel)) && !IsBinaryUpgrade);
 }
 
 /* The table was created, or got its file, in this transaction: empty it in place. */
@@ -102,15 +102,15 @@ ddl_nontransactional_truncate(Relation rel)
 
 /* Copies the file to another tablespace; the metadata stays right, the storage id goes along. */
 void
-ddl_copy_data(Relation rel, const RelFileNode *node)
+ddl_copy_data(Relation rel, const RelFileLocator *locator)
 {
 	SMgrRelation target;
 
 	writer_flush(rel);
-	target = smgropen(*node, rel->rd_backend);
+	target = smgropen(*locator, rel->rd_backend);
 	/* What is dirty in shared buffers must be in the file that is copied. */
 	FlushRelationBuffers(rel);
-	RelationCreateStorage(*node, rel->rd_rel->relpersistence, true);
+	RelationCreateStorage(*locator, rel->rd_rel->relpersistence, true);
 	RelationCopyStorage(RelationGetSmgr(rel), target, MAIN_FORKNUM, rel->rd_rel->relpersistence);
 	RelationDropStorage(rel);
 	smgrclose(target);

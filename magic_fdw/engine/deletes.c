@@ -464,7 +464,7 @@ deleted_latest_loads(void)
 static uint64
 completions_read(void)
 {
-	return max_prepared_xacts > 0 ? ShmemVariableCache->xactCompletionCount : 0;
+	return max_prepared_xacts > 0 ? TransamVariables->xactCompletionCount : 0;
 }
 
 /* Reads the block's deltas anew. The counter is read before the snapshot is taken. */

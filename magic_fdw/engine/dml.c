@@ -130,14 +130,14 @@ dml_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Snap
 TM_Result
 dml_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid, Snapshot snapshot,
 		   Snapshot crosscheck, bool wait, TM_FailureData *tmfd, LockTupleMode *lockmode,
-		   bool *update_indexes)
+		   TU_UpdateIndexes *update_indexes)
 {
 	RowNumber	row = tid_to_row(otid);
 	TM_Result	result;
 	RowNumber	successor;
 
 	*lockmode = LockTupleExclusive;
-	*update_indexes = false;
+	*update_indexes = TU_None;
 	result = prepare_change(rel, row, cid, crosscheck, wait, tmfd);
 	if (result == TM_Invisible)
 		ereport(ERROR,
@@ -147,8 +147,8 @@ dml_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid, 
 		return result;
 	successor = writer_insert(rel, slot, cid, 0);
 	writer_delete(rel, row, DELETE_UPDATED, successor, cid);
-	pgstat_count_heap_update(rel, false);
-	*update_indexes = true;
+	compat_pgstat_count_update(rel);
+	*update_indexes = TU_All;
 	return TM_Ok;
 }
 

@@ -121,7 +121,7 @@ extern void storage_forget_cached(Relation rel);
 extern void storage_read_meta(Relation rel, MetaInfo *info);
 extern void storage_read_meta_and_ranges(Relation rel, MetaInfo *info, ReservedRange **ranges,
 										 int *count);
-extern void storage_create(const RelFileNode *node, char persistence, bool rewrite);
+extern void storage_create(const RelFileLocator *locator, char persistence, bool rewrite);
 extern void storage_set_rewriter(Relation rel);
 extern void storage_reset(Relation rel);
 extern RowNumber storage_reserve_rows(Relation rel, uint64 wanted, ReservedRange *publish);
@@ -440,8 +440,7 @@ extern bool scan_getnextslot_tidrange(TableScanDesc sscan, ScanDirection directi
 extern Size scan_parallel_estimate(Relation rel);
 extern Size scan_parallel_initialize(Relation rel, ParallelTableScanDesc pscan);
 extern void scan_parallel_reinitialize(Relation rel, ParallelTableScanDesc pscan);
-extern bool scan_analyze_next_block(TableScanDesc sscan, BlockNumber blockno,
-									BufferAccessStrategy strategy);
+extern bool scan_analyze_block(TableScanDesc sscan, BlockNumber blockno);
 extern bool scan_analyze_next_tuple(TableScanDesc sscan, TransactionId oldest_xmin, double *liverows,
 									double *deadrows, TupleTableSlot *slot);
 struct SampleScanState;
@@ -508,7 +507,7 @@ extern TM_Result dml_delete(Relation rel, ItemPointer tid, CommandId cid, Snapsh
 							Snapshot crosscheck, bool wait, TM_FailureData *tmfd, bool changing_part);
 extern TM_Result dml_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid,
 							Snapshot snapshot, Snapshot crosscheck, bool wait, TM_FailureData *tmfd,
-							LockTupleMode *lockmode, bool *update_indexes);
+							LockTupleMode *lockmode, TU_UpdateIndexes *update_indexes);
 extern TM_Result dml_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
 						  CommandId cid, LockTupleMode mode, LockWaitPolicy policy, uint8 flags,
 						  TM_FailureData *tmfd);
@@ -534,10 +533,10 @@ extern void vacuum_table(Relation rel, struct VacuumParams *params, BufferAccess
 extern void leave_vacuum_state(void);
 
 extern void ddl_init(void);
-extern void ddl_set_new_filenode(Relation rel, const RelFileNode *node, char persistence,
-								 TransactionId *freeze_xid, MultiXactId *minmulti);
+extern void ddl_set_new_filelocator(Relation rel, const RelFileLocator *locator, char persistence,
+									TransactionId *freeze_xid, MultiXactId *minmulti);
 extern void ddl_nontransactional_truncate(Relation rel);
-extern void ddl_copy_data(Relation rel, const RelFileNode *node);
+extern void ddl_copy_data(Relation rel, const RelFileLocator *locator);
 extern void ddl_copy_for_cluster(Relation old_table, Relation new_table, Relation index, bool use_sort,
 								 TransactionId oldest_xmin, TransactionId *xid_cutoff,
 								 MultiXactId *multi_cutoff, double *num_tuples, double *tups_vacuumed,

@@ -197,7 +197,7 @@ index_validate_scan(Relation table, Relation index, IndexInfo *info, Snapshot sn
 			Datum		value;
 			bool		null;
 
-			more = tuplesort_getdatum(validate->tuplesort, true, &value, &null, NULL);
+			more = compat_tuplesort_getdatum(validate->tuplesort, true, &value, &null);
 			have = more;
 			if (more)
 				indexed = decode_tid(DatumGetInt64(value));

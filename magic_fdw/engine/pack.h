@@ -19,7 +19,7 @@
 #ifndef MAGIC_PACK_H
 #define MAGIC_PACK_H
 
-#include "postgres.h"
+#include "magic_compat.h"
 
 #include "access/tupdesc.h"
 

@@ -10,7 +10,7 @@
 #ifndef MAGIC_PACK_NUMERIC_H
 #define MAGIC_PACK_NUMERIC_H
 
-#include "postgres.h"
+#include "magic_compat.h"
 
 /* Largest display scale of a scaled integer: 38 digits are what an int128 always holds. */
 #define PACK_NUMERIC_MAX_SCALE 38

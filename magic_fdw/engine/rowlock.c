@@ -99,7 +99,7 @@ acquire(const LOCKTAG *tag, LOCKMODE mode, bool wait)
 static bool
 strongly_held(const LOCKTAG *tag, bool exclusive)
 {
-	return LockHeldByMe(tag, AccessExclusiveLock) || (!exclusive && LockHeldByMe(tag, ShareLock));
+	return compat_LockHeldByMe(tag, AccessExclusiveLock) || (!exclusive && compat_LockHeldByMe(tag, ShareLock));
 }
 
 static uint32
@@ -109,14 +109,14 @@ count_lock(Relation rel, uint32 offset, uint64 number)
 	LockCount  *entry;
 	bool		found;
 
-	if (lock_counts == NULL || counts_lxid != MyProc->lxid)
+	if (lock_counts == NULL || counts_lxid != compat_proc_lxid(MyProc))
 	{
 		HASHCTL		ctl = {.keysize = sizeof(LockCountKey), .entrysize = sizeof(LockCount),
 		.hcxt = TopTransactionContext};
 
 		/* the old one went with its transaction's memory */
 		lock_counts = hash_create("magic row locks", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-		counts_lxid = MyProc->lxid;
+		counts_lxid = compat_proc_lxid(MyProc);
 	}
 	entry = hash_search(lock_counts, &key, HASH_ENTER, &found);
 	if (!found)
@@ -152,7 +152,7 @@ row_lock(Relation rel, RowNumber row, LockTupleMode mode, LockWaitPolicy policy)
 	group_tag(rel, row, &group);
 	if (strongly_held(&table, exclusive))
 		return true;
-	if (last_lxid != MyProc->lxid || last_subid != GetCurrentSubTransactionId() ||
+	if (last_lxid != compat_proc_lxid(MyProc) || last_subid != GetCurrentSubTransactionId() ||
 		last_relid != RelationGetRelid(rel) || last_group != row / GROUP_ROWS ||
 		last_exclusive != exclusive)
 	{
@@ -163,7 +163,7 @@ row_lock(Relation rel, RowNumber row, LockTupleMode mode, LockWaitPolicy policy)
 			return true;
 		if (!acquire(&group, intent, wait))
 			return false;
-		last_lxid = MyProc->lxid;
+		last_lxid = compat_proc_lxid(MyProc);
 		last_subid = GetCurrentSubTransactionId();
 		last_relid = RelationGetRelid(rel);
 		last_group = row / GROUP_ROWS;
@@ -206,14 +206,14 @@ exclusive_holder(const LOCKTAG *tag)
 
 	for (int i = 0; i < n && !TransactionIdIsValid(xid); i++)
 	{
-		if (holders[i].backendId == InvalidBackendId)
+		if (holders[i].procNumber == INVALID_PROC_NUMBER)
 			xid = holders[i].localTransactionId;	/* a prepared transaction */
 		else
 		{
-			PGPROC	   *proc = BackendIdGetProc(holders[i].backendId);
+			PGPROC	   *proc = ProcNumberGetProc(holders[i].procNumber);
 
 			/* It may have ended since: then the caller finds the row's new state by itself. */
-			if (proc != NULL && proc->lxid == holders[i].localTransactionId)
+			if (proc != NULL && compat_proc_lxid(proc) == holders[i].localTransactionId)
 				xid = proc->xid;
 		}
 	}

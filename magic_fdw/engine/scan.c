@@ -617,10 +617,10 @@ count_slice(MagicScanDesc *scan, RowNumber from, RowNumber to, double *stored, d
 
 /*
  * ANALYZE samples "blocks" of the file; block i of n stands for the i-th of n equal slices of the row
- * numbers.
+ * numbers. False if the slice is empty.
  */
 bool
-scan_analyze_next_block(TableScanDesc sscan, BlockNumber blockno, BufferAccessStrategy strategy)
+scan_analyze_block(TableScanDesc sscan, BlockNumber blockno)
 {
 	MagicScanDesc *scan = (MagicScanDesc *) sscan;
 	BlockNumber nblocks = RelationGetNumberOfBlocks(scan->base.rs_rd);

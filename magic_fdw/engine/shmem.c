@@ -107,8 +107,8 @@ engine_shmem_init(void)
 static BackendSlot *
 my_slot(void)
 {
-	Assert(MyProc != NULL && MyProc->pgprocno < shared->nslots);
-	return &shared->slots[MyProc->pgprocno];
+	Assert(MyProc != NULL && compat_my_proc_index() < shared->nslots);
+	return &shared->slots[compat_my_proc_index()];
 }
 
 /* Adds a range of this backend; false if there is no room. */
@@ -206,7 +206,7 @@ reserved_find(uint64 storage, RowNumber row, ReservedRange *out)
 		BackendSlot *slot = &shared->slots[s];
 		bool		found = false;
 
-		if (pg_atomic_read_u32(&slot->n) == 0 || s == MyProc->pgprocno)
+		if (pg_atomic_read_u32(&slot->n) == 0 || s == compat_my_proc_index())
 			continue;
 		SpinLockAcquire(&slot->mutex);
 		for (uint32 i = 0; i < pg_atomic_read_u32(&slot->n) && !found; i++)

@@ -213,10 +213,11 @@ fill_metapage(Page page, uint64 rewriter)
  * is the one that older snapshots must see to read the table.
  */
 void
-storage_create(const RelFileNode *node, char persistence, bool rewrite)
+storage_create(const RelFileLocator *locator, char persistence, bool rewrite)
 {
-	SMgrRelation smgr = RelationCreateStorage(*node, persistence, true);
-	PGAlignedBlock block;
+	RelFileLocator file = *locator;
+	SMgrRelation smgr = RelationCreateStorage(file, persistence, true);
+	PGIOAlignedBlock block;
 	Page		page = (Page) block.data;
 	uint64		rewriter = rewrite ? U64FromFullTransactionId(GetCurrentFullTransactionId()) : 0;
 
@@ -226,7 +227,7 @@ storage_create(const RelFileNode *node, char persistence, bool rewrite)
 	 * this page would bring its first state back.
 	 */
 	if (persistence == RELPERSISTENCE_PERMANENT && XLogIsNeeded())
-		log_newpage(&smgr->smgr_rnode.node, MAIN_FORKNUM, META_BLOCK, page, true);
+		log_newpage(&file, MAIN_FORKNUM, META_BLOCK, page, true);
 	PageSetChecksumInplace(page, META_BLOCK);
 	smgrextend(smgr, MAIN_FORKNUM, META_BLOCK, block.data, true);
 	if (persistence == RELPERSISTENCE_PERMANENT)
@@ -557,9 +558,7 @@ storage_conflict_record(Relation rel, TransactionId latest_removed)
 		return;
 	full = U64FromFullTransactionId(next) -
 		(uint32) (XidFromFullTransactionId(next) - latest_removed);
-	record.node = rel->rd_node;
-	record.block = InvalidBlockNumber;
-	record.latestRemovedFullXid = FullTransactionIdFromU64(full);
+	compat_fill_reuse_page(&record, rel, InvalidBlockNumber, FullTransactionIdFromU64(full));
 	XLogBeginInsert();
 	XLogRegisterData((char *) &record, SizeOfBtreeReusePage);
 	XLogInsert(RM_BTREE_ID, XLOG_BTREE_REUSE_PAGE);

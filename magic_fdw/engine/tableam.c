@@ -184,11 +184,13 @@ magic_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double
 		storage_read_meta(rel, &info);
 		*tuples = (double) info.next_row;
 	}
-	if (stats != NULL && stats->n_live_tuples > *tuples)
-		*tuples = (double) stats->n_live_tuples;
+	if (stats != NULL && compat_live_tuples(stats) > *tuples)
+		*tuples = (double) compat_live_tuples(stats);
 	if (attr_widths != NULL)
 		(void) get_rel_data_width(rel, attr_widths);
 }
+
+COMPAT_ANALYZE_NEXT_BLOCK(magic_analyze_next_block, scan_analyze_block);
 
 static const TableAmRoutine magic_methods = {
 	.type = T_TableAmRoutine,
@@ -226,12 +228,12 @@ static const TableAmRoutine magic_methods = {
 	.tuple_lock = dml_lock,
 	.finish_bulk_insert = magic_finish_bulk_insert,
 
-	.relation_set_new_filenode = ddl_set_new_filenode,
+	.relation_set_new_filelocator = ddl_set_new_filelocator,
 	.relation_nontransactional_truncate = ddl_nontransactional_truncate,
 	.relation_copy_data = ddl_copy_data,
 	.relation_copy_for_cluster = ddl_copy_for_cluster,
 	.relation_vacuum = vacuum_table,
-	.scan_analyze_next_block = scan_analyze_next_block,
+	.scan_analyze_next_block = magic_analyze_next_block,
 	.scan_analyze_next_tuple = scan_analyze_next_tuple,
 	.index_build_range_scan = index_build_range_scan,
 	.index_validate_scan = index_validate_scan,

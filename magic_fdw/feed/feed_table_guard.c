@@ -14,6 +14,8 @@
  */
 #include "feed/feed_internal.h"
 
+#include "magic_compat.h"
+
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
@@ -24,6 +26,7 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "parser/parse_relation.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
@@ -154,24 +157,26 @@ refuse_if_feed_table(Oid relid)
 }
 
 static bool
-check_perms(List *range_table, bool ereport_on_violation)
+check_perms(List *range_table, COMPAT_PERMINFOS_PARAM bool ereport_on_violation)
 {
 	ListCell *lc;
 
-	if (previous_check_perms && !previous_check_perms(range_table, ereport_on_violation))
+	if (previous_check_perms &&
+		!previous_check_perms(range_table, COMPAT_PERMINFOS_ARG ereport_on_violation))
 		return false;
 	if (!IsTransactionState() || IsBootstrapProcessingMode())
 		return true;
 	foreach (lc, range_table)
 	{
 		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+		RTEPermissionInfo *info = compat_perminfo(perminfos, rte);
 		bool changes;
 
-		if (rte->rtekind != RTE_RELATION ||
+		if (info == NULL ||
 			(rte->relkind != RELKIND_RELATION && rte->relkind != RELKIND_PARTITIONED_TABLE))
 			continue;
-		changes = (rte->requiredPerms & (ACL_INSERT | ACL_DELETE)) != 0 ||
-				  ((rte->requiredPerms & ACL_UPDATE) != 0 && !bms_is_empty(rte->updatedCols));
+		changes = (info->requiredPerms & (ACL_INSERT | ACL_DELETE)) != 0 ||
+				  ((info->requiredPerms & ACL_UPDATE) != 0 && !bms_is_empty(info->updatedCols));
 		if (changes && rte->relid >= FirstNormalObjectId)
 			refuse_if_feed_table(rte->relid);
 	}

@@ -21,9 +21,17 @@ if [ ! -d "$headers" ]; then
 	mv "$work/x" "$cache/headers-$major"
 fi
 
+# The package's libc has strlcpy; the one here may not.
+shim=$cache/libc-$major.h
+cat > "$shim" <<'EOF'
+#include <stddef.h>
+extern size_t strlcpy(char *, const char *, size_t);
+extern size_t strlcat(char *, const char *, size_t);
+EOF
+
 status=0
 cd "$MAGIC_SRC"
 for file in magic_fdw/*.c magic_fdw/*/*.c ingest_worker/*.c ingest_worker/*/*.c; do
-	gcc -fsyntax-only -Wall -Wno-format-truncation -D_GNU_SOURCE -Iingest_worker -Imagic_fdw -I"$headers" "$file" || status=1
+	gcc -fsyntax-only -Wall -Werror -Wno-format-truncation -D_GNU_SOURCE -include "$shim" -Iingest_worker -Imagic_fdw -I"$headers" "$file" || status=1
 done
 exit $status

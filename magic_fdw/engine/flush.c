@@ -1,0 +1,517 @@
+/*
+ * flush.c
+ *		The overlay becomes directory rows and deltas.
+ *
+ * A table's pending rows and deletions are flushed when a pack is full, when this backend begins to scan
+ * the table, before utility commands and parallel plans, and before the end of the owning (sub)transaction.
+ * A flush needs the owner to be the current subtransaction, because heap_insert stamps that one's xid, and
+ * uses the original command id.
+ *
+ * At the end of a top-level transaction nobody can ask for a command's rows any more, so neighbouring
+ * segments of several commands become one pack, with the newest command id; and when enough small writes
+ * have piled up, the transaction merges them before it commits.
+ */
+#include "engine/writer_int.h"
+
+#include "access/parallel.h"
+#include "access/relation.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/predicate.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+static uint64 flush_count;
+
+/* How often this backend has changed metadata; whoever keeps what it read compares. */
+uint64
+writer_flush_count(void)
+{
+	return flush_count;
+}
+
+void
+flush_count_change(void)
+{
+	flush_count++;
+}
+
+/* Writes a pack and its directory row. */
+static void
+write_pack(Relation rel, uint64 storage, PackWriter *writer, RowNumber first, RowNumber end,
+		   CommandId cid)
+{
+	PackBytes	bytes;
+	PackEntry	entry = {0};
+
+	pack_writer_finish(writer, (uint32) (end - first), &bytes);
+	entry.first = first;
+	entry.span = (uint32) (end - first);
+	entry.rows = pack_writer_rows(writer);
+	entry.length = bytes.length;
+	if (bytes.length <= PACK_INLINE_LIMIT)
+		entry.inline_bytes = bytes.data;
+	else
+		storage_write_pack(rel, &bytes, &entry.extent);
+	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
+	directory_insert(storage, &entry, cid);
+	pfree(bytes.data);
+	flush_count++;
+}
+
+/* Keeps the writer of a flushed segment for the next one. */
+static void
+keep_writer(RelWrite *write, Segment *segment)
+{
+	if (write->spare != NULL || segment->refs > 0 || segment->generation != write->generation)
+		return;
+	pack_writer_reset(segment->writer);
+	write->spare = segment->writer;
+	segment->writer = NULL;
+}
+
+void
+flush_segment(RelWrite *write, Relation rel, int i)
+{
+	Segment    *segment = write->segments[i];
+
+	if (i == write->nsegments - 1)
+		rel_write_drop_tail(write, rel);
+	write_pack(rel, write->storage, segment->writer, segment->first, segment->end, segment->cid);
+	write->changed = true;
+	write->writes++;
+	reserved_remove(write->storage, segment->first);
+	keep_writer(write, segment);
+	segment_remove(write, i);
+}
+
+/* Writes neighbouring segments [from, to) as one pack with the last one's command id. */
+static void
+flush_joined(RelWrite *write, Relation rel, int from, int to)
+{
+	int			natts = RelationGetNumberOfAttributes(rel);
+	Datum	   *values = palloc(sizeof(Datum) * (natts + 1));
+	bool	   *isnull = palloc(sizeof(bool) * (natts + 1));
+	Segment    *head = write->segments[from];
+	RowNumber	end = write->segments[to - 1]->end;
+
+	if (to == write->nsegments)
+		rel_write_drop_tail(write, rel);
+	for (int i = from + 1; i < to; i++)
+	{
+		Segment    *segment = write->segments[i];
+		uint32		rows = pack_writer_rows(segment->writer);
+
+		CHECK_FOR_INTERRUPTS();
+		for (uint32 row = 0; row < rows; row++)
+		{
+			pack_writer_fetch(segment->writer, row, values, isnull);
+			pack_writer_append(head->writer, values, isnull);
+		}
+	}
+	write_pack(rel, write->storage, head->writer, head->first, end, write->segments[to - 1]->cid);
+	write->changed = true;
+	write->writes++;
+	for (int i = to - 1; i >= from; i--)
+	{
+		reserved_remove(write->storage, write->segments[i]->first);
+		segment_remove(write, i);
+	}
+	pfree(values);
+	pfree(isnull);
+}
+
+static int
+compare_deletes(const void *a, const void *b)
+{
+	const BufferedDelete *x = a;
+	const BufferedDelete *y = b;
+
+	if (x->cid != y->cid)
+		return x->cid < y->cid ? -1 : 1;
+	return x->row < y->row ? -1 : x->row > y->row;
+}
+
+/* Writes the deltas of [deletes, deletes + n): one command, ascending rows. */
+static void
+write_deltas(RelWrite *write, const BufferedDelete *deletes, int n, CommandId cid)
+{
+	DeltaEntry *entries = palloc(sizeof(DeltaEntry) * DELETE_BLOCK_ROWS);
+	uint8	   *bytes = palloc(DELTA_ROOM);
+
+	for (int i = 0; i < n;)
+	{
+		uint64		block = deletes[i].row / DELETE_BLOCK_ROWS;
+		int			count = 0;
+
+		CHECK_FOR_INTERRUPTS();
+		for (; i < n && deletes[i].row / DELETE_BLOCK_ROWS == block; i++)
+		{
+			entries[count].offset = deletes[i].row % DELETE_BLOCK_ROWS;
+			entries[count].kind = deletes[i].kind;
+			entries[count].successor = deletes[i].successor;
+			count++;
+		}
+		for (int done = 0; done < count;)
+		{
+			int			length;
+
+			done += delta_encode(entries + done, count - done, bytes, DELTA_ROOM, &length);
+			delta_insert(write->storage, block, bytes, length, cid);
+			write->writes++;
+		}
+	}
+	pfree(entries);
+	pfree(bytes);
+}
+
+void
+flush_deletes(RelWrite *write, Relation rel)
+{
+	SubTransactionId subid = GetCurrentSubTransactionId();
+	HASH_SEQ_STATUS seq;
+	BufferedDelete *entry;
+	BufferedDelete *list;
+	long		total = write->deletes ? hash_get_num_entries(write->deletes) : 0;
+	int			n = 0;
+
+	if (total == 0)
+		return;
+	list = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(BufferedDelete) * total);
+	hash_seq_init(&seq, write->deletes);
+	while ((entry = hash_seq_search(&seq)) != NULL)
+		if (entry->subid == subid)
+			list[n++] = *entry;
+	if (n > 0)
+	{
+		qsort(list, n, sizeof(BufferedDelete), compare_deletes);
+		CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
+		write->changed = true;
+		for (int i = 0; i < n;)
+		{
+			int			end = i + 1;
+
+			while (end < n && list[end].cid == list[i].cid)
+				end++;
+			write_deltas(write, list + i, end - i, list[i].cid);
+			i = end;
+		}
+		if (n == total)
+		{
+			hash_destroy(write->deletes);
+			write->deletes = NULL;
+		}
+		else
+			for (int i = 0; i < n; i++)
+				hash_search(write->deletes, &list[i].row, HASH_REMOVE, NULL);
+		flush_count++;
+	}
+	pfree(list);
+}
+
+/*
+ * Writes what the current subtransaction owns of the table. At the end of a top-level transaction
+ * (`join`) neighbouring segments become one pack.
+ */
+static void
+flush_write(RelWrite *write, Relation rel, bool join)
+{
+	SubTransactionId subid = GetCurrentSubTransactionId();
+
+	for (int i = 0; i < write->nsegments;)
+	{
+		Segment    *segment = write->segments[i];
+		int			end = i + 1;
+		uint64		rows;
+
+		if (segment->subid != subid || segment->token != 0)
+		{
+			i++;
+			continue;
+		}
+		rows = segment->end - segment->first;
+		if (rows == 0)
+		{
+			/* its first row failed to be appended */
+			if (end == write->nsegments)
+				rel_write_drop_tail(write, rel);
+			reserved_remove(write->storage, segment->first);
+			segment_remove(write, i);
+			continue;
+		}
+		while (join && end < write->nsegments && segment->refs == 0 &&
+			   write->segments[end]->subid == subid && write->segments[end]->token == 0 &&
+			   write->segments[end]->generation == segment->generation &&
+			   write->segments[end]->first == write->segments[end - 1]->end &&
+			   rows + (write->segments[end]->end - write->segments[end]->first) <= PACK_TARGET_ROWS)
+		{
+			rows += write->segments[end]->end - write->segments[end]->first;
+			end++;
+		}
+		if (end - i > 1)
+			flush_joined(write, rel, i, end);
+		else
+			flush_segment(write, rel, i);
+	}
+	flush_deletes(write, rel);
+}
+
+static bool
+has_own(RelWrite *write)
+{
+	SubTransactionId subid = GetCurrentSubTransactionId();
+
+	if (write->deletes != NULL && hash_get_num_entries(write->deletes) > 0)
+		return true;
+	for (int i = 0; i < write->nsegments; i++)
+		if (write->segments[i]->subid == subid)
+			return true;
+	return false;
+}
+
+/* Flushes what the current subtransaction has written to the table, if it may. */
+void
+writer_flush(Relation rel)
+{
+	RelWrite   *write;
+
+	if (rel_writes == NULL || (write = rel_write_find(storage_id(rel))) == NULL || !has_own(write))
+		return;
+	flush_write(write, rel, false);
+}
+
+/* Forgets what a subtransaction has pending of a storage. */
+static void
+discard_owned(RelWrite *write, SubTransactionId subid)
+{
+	for (int i = write->nsegments - 1; i >= 0; i--)
+	{
+		if (write->segments[i]->subid != subid)
+			continue;
+		if (i == write->nsegments - 1)
+			write->reserve_end = write->next;
+		reserved_remove(write->storage, write->segments[i]->first);
+		segment_remove(write, i);
+	}
+	if (write->deletes != NULL)
+	{
+		HASH_SEQ_STATUS seq;
+		BufferedDelete *entry;
+
+		hash_seq_init(&seq, write->deletes);
+		while ((entry = hash_seq_search(&seq)) != NULL)
+			if (entry->subid == subid)
+				hash_search(write->deletes, &entry->row, HASH_REMOVE, NULL);
+	}
+}
+
+/* Flushes all tables. Returns false if rows or deletions of an outer subtransaction remain. */
+static bool
+flush_everything(bool join)
+{
+	HASH_SEQ_STATUS seq;
+	RelWrite   *write;
+	List	   *storages = NIL;
+	ListCell   *lc;
+	bool		complete = true;
+
+	if (rel_writes == NULL)
+		return true;
+	hash_seq_init(&seq, rel_writes);
+	while ((write = hash_seq_search(&seq)) != NULL)
+		storages = lappend(storages, write);
+	foreach(lc, storages)
+	{
+		Relation	rel;
+
+		write = lfirst(lc);
+		if (has_own(write))
+		{
+			rel = try_relation_open(write->relid, RowExclusiveLock);
+			if (rel != NULL && engine_is_magic(rel) && storage_id(rel) == write->storage)
+				flush_write(write, rel, join);
+			else
+			{
+				/* an inner subtransaction has dropped or emptied the table, and was committed */
+				discard_owned(write, GetCurrentSubTransactionId());
+			}
+			if (rel != NULL)
+				relation_close(rel, NoLock);
+		}
+		if (write->nsegments > 0 ||
+			(write->deletes != NULL && hash_get_num_entries(write->deletes) > 0))
+			complete = false;
+	}
+	list_free(storages);
+	return complete;
+}
+
+bool
+writer_flush_all(void)
+{
+	return flush_everything(false);
+}
+
+/* Has this transaction rows or deletions of the table that are not flushed? */
+bool
+writer_pending(uint64 storage)
+{
+	RelWrite   *write = rel_write_find(storage);
+
+	return write != NULL &&
+		(write->nsegments > 0 ||
+		 (write->deletes != NULL && hash_get_num_entries(write->deletes) > 0));
+}
+
+/*
+ * The current subtransaction drops the storage or gives its table another one: forgets what it has
+ * pending of it. What outer subtransactions have pending stays, in case this one is rolled back; if it is
+ * not, their flush finds the storage gone.
+ */
+void
+writer_discard(uint64 storage)
+{
+	RelWrite   *write = rel_write_find(storage);
+
+	if (write != NULL)
+		discard_owned(write, GetCurrentSubTransactionId());
+}
+
+/* ---------------------------------------------------------------- ends of transactions */
+
+/* The current subtransaction was aborted: what it owns never was. */
+static void
+discard_subtransaction(SubTransactionId subid)
+{
+	HASH_SEQ_STATUS seq;
+	RelWrite   *write;
+
+	if (rel_writes == NULL)
+		return;
+	hash_seq_init(&seq, rel_writes);
+	while ((write = hash_seq_search(&seq)) != NULL)
+		discard_owned(write, subid);
+	flush_count++;
+	deleted_latest_forget();
+}
+
+/* The counters of the storages whose metadata this transaction changed move. */
+static void
+bump_counters(void)
+{
+	HASH_SEQ_STATUS seq;
+	RelWrite   *write;
+
+	if (rel_writes == NULL)
+		return;
+	hash_seq_init(&seq, rel_writes);
+	while ((write = hash_seq_search(&seq)) != NULL)
+		if (write->changed)
+			change_counter_bump(write->storage);
+}
+
+static void
+forget_transaction(void)
+{
+	rel_write_forget_all();
+	reserved_remove_all();
+	deleted_latest_forget();
+	row_readers_forget(true);
+}
+
+/*
+ * Many small writes make lookups and scans slow: every so often the writer that comes last merges them
+ * before it commits, if nobody else does.
+ */
+static void
+merge_when_due(void)
+{
+	HASH_SEQ_STATUS seq;
+	RelWrite   *write;
+	List	   *due = NIL;
+	ListCell   *lc;
+
+	hash_seq_init(&seq, rel_writes);
+	while ((write = hash_seq_search(&seq)) != NULL)
+		if (write->writes > 0 && merge_note_writes(write->storage, write->writes))
+			due = lappend(due, write);
+	if (IsolationIsSerializable())
+		return;
+	foreach(lc, due)
+	{
+		Relation	rel;
+
+		write = lfirst(lc);
+		rel = try_relation_open(write->relid, RowExclusiveLock);
+		if (rel == NULL)
+			continue;
+		if (engine_is_magic(rel) && storage_id(rel) == write->storage)
+			(void) engine_compact(rel, false);
+		relation_close(rel, NoLock);
+	}
+}
+
+static void
+flush_before_end(bool top, bool merge)
+{
+	if (rel_writes == NULL || IsParallelWorker())
+		return;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (!flush_everything(top) && top)
+		elog(ERROR, "rows of an open subtransaction are pending at the end of the transaction");
+	if (merge)
+		merge_when_due();
+	PopActiveSnapshot();
+}
+
+static void
+transaction_callback(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+			flush_before_end(true, true);
+			break;
+		case XACT_EVENT_PRE_PREPARE:
+			flush_before_end(true, false);
+			break;
+		case XACT_EVENT_COMMIT:
+			/* visible since ProcArrayEndTransaction, locks still held */
+			bump_counters();
+			forget_transaction();
+			break;
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+			forget_transaction();
+			break;
+		case XACT_EVENT_PARALLEL_PRE_COMMIT:
+		case XACT_EVENT_PARALLEL_COMMIT:
+		case XACT_EVENT_PARALLEL_ABORT:
+			break;
+	}
+}
+
+static void
+subtransaction_callback(SubXactEvent event, SubTransactionId my_subid, SubTransactionId parent_subid,
+						void *arg)
+{
+	switch (event)
+	{
+		case SUBXACT_EVENT_PRE_COMMIT_SUB:
+			flush_before_end(false, false);
+			break;
+		case SUBXACT_EVENT_ABORT_SUB:
+			discard_subtransaction(my_subid);
+			break;
+		case SUBXACT_EVENT_START_SUB:
+		case SUBXACT_EVENT_COMMIT_SUB:
+			break;
+	}
+}
+
+void
+writer_init(void)
+{
+	RegisterXactCallback(transaction_callback, NULL);
+	RegisterSubXactCallback(subtransaction_callback, NULL);
+}

@@ -1,0 +1,153 @@
+/*
+ * overlay.c
+ *		The overlay: buffered deletions, and reading what is pending.
+ *
+ * See writer.c for what the overlay is.
+ */
+#include "engine/writer_int.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "utils/snapmgr.h"
+
+/* Deletions buffered per table before they are flushed. */
+#define MAX_BUFFERED_DELETES (256 * 1024)
+
+/* Records that the command `cid` deletes the row. The caller holds the row's lock. */
+void
+writer_delete(Relation rel, RowNumber row, DeleteKind kind, RowNumber successor, CommandId cid)
+{
+	RelWrite   *write = rel_write_get(rel);
+	BufferedDelete *entry;
+	bool		found;
+
+	if (write->deletes != NULL && hash_get_num_entries(write->deletes) >= MAX_BUFFERED_DELETES)
+		flush_deletes(write, rel);
+	if (write->deletes == NULL)
+	{
+		HASHCTL		ctl = {.keysize = sizeof(RowNumber), .entrysize = sizeof(BufferedDelete),
+		.hcxt = rel_write_context};
+
+		write->deletes = hash_create("magic buffered deletes", 256, &ctl,
+									 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	entry = hash_search(write->deletes, &row, HASH_ENTER, &found);
+	if (found)
+		elog(ERROR, "row " UINT64_FORMAT " is deleted twice", row);
+	entry->subid = GetCurrentSubTransactionId();
+	entry->cid = cid;
+	entry->kind = kind;
+	entry->successor = successor;
+	/* Other backends' unique checks wait for this xid. */
+	(void) GetCurrentTransactionId();
+}
+
+/* The caller has changed the table's metadata itself. */
+void
+writer_note_change(Relation rel)
+{
+	rel_write_get(rel)->changed = true;
+	flush_count_change();
+}
+
+/* Is the row deleted by this transaction, and not flushed? */
+bool
+writer_find_delete(uint64 storage, RowNumber row, DeleteInfo *info)
+{
+	RelWrite   *write = rel_write_find(storage);
+	BufferedDelete *entry;
+
+	if (write == NULL || write->deletes == NULL)
+		return false;
+	entry = hash_search(write->deletes, &row, HASH_FIND, NULL);
+	if (entry == NULL)
+		return false;
+	if (info == NULL)
+		return true;
+	info->kind = entry->kind;
+	info->successor = entry->successor;
+	info->xmax = GetTopTransactionIdIfAny();
+	info->cmax = entry->cid;
+	info->own = true;
+	return true;
+}
+
+/* Adds the pending deletions that the snapshot sees. */
+void
+writer_add_deletes(uint64 storage, Snapshot snapshot, DeleteMap *map)
+{
+	RelWrite   *write = rel_write_find(storage);
+	HASH_SEQ_STATUS seq;
+	BufferedDelete *entry;
+
+	if (write == NULL || write->deletes == NULL)
+		return;
+	hash_seq_init(&seq, write->deletes);
+	while ((entry = hash_seq_search(&seq)) != NULL)
+		if (!IsMVCCSnapshot(snapshot) || entry->cid < snapshot->curcid)
+			delete_map_add(map, entry->row);
+}
+
+/* ---------------------------------------------------------------- reading segments */
+
+/* The segment that holds the row, or NULL. */
+Segment *
+writer_find_segment(uint64 storage, RowNumber row)
+{
+	RelWrite   *write = rel_write_find(storage);
+	int			low = 0;
+	int			high;
+
+	if (write == NULL)
+		return NULL;
+	high = write->nsegments;
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+		Segment    *segment = write->segments[middle];
+
+		if (row < segment->first)
+			high = middle;
+		else if (row >= segment->end)
+			low = middle + 1;
+		else
+			return segment;
+	}
+	return NULL;
+}
+
+/*
+ * An attribute of a row of a segment. The row may be older than the attribute: an inner subtransaction has
+ * added it, and could not flush the row.
+ */
+Datum
+segment_fetch_att(PackWriter *writer, TupleDesc desc, int att, uint32 index, bool *isnull)
+{
+	if (att >= pack_writer_natts(writer))
+		return getmissingattr(desc, att + 1, isnull);
+	return pack_writer_fetch_att(writer, att, index, isnull);
+}
+
+/* The segments that the snapshot sees, referenced for the caller, ascending. */
+Segment **
+writer_visible_segments(uint64 storage, Snapshot snapshot, int *n)
+{
+	RelWrite   *write = rel_write_find(storage);
+	Segment   **list;
+
+	*n = 0;
+	if (write == NULL || write->nsegments == 0)
+		return NULL;
+	list = palloc(sizeof(Segment *) * write->nsegments);
+	for (int i = 0; i < write->nsegments; i++)
+	{
+		Segment    *segment = write->segments[i];
+
+		if (segment->end == segment->first ||
+			(IsMVCCSnapshot(snapshot) && segment->cid >= snapshot->curcid))
+			continue;
+		segment->refs++;
+		list[(*n)++] = segment;
+	}
+	return list;
+}

@@ -187,6 +187,15 @@ typedef bool TU_UpdateIndexes;
 #define compat_LockHeldByMe(tag, mode) LockHeldByMe(tag, mode, false)
 #endif
 
+/* ---------------------------------------------------------------- 17: slots */
+
+/* From 17 on a slot says itself whether the current transaction made its row; until 16 xmin did. */
+#if PG_VERSION_NUM < 170000
+#define COMPAT_SLOT_IS_CURRENT(callback)
+#else
+#define COMPAT_SLOT_IS_CURRENT(callback) .is_current_xact_tuple = callback,
+#endif
+
 /* ---------------------------------------------------------------- 17: ANALYZE */
 
 /*

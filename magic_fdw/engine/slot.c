@@ -10,6 +10,7 @@
 
 #include "access/htup_details.h"
 #include "access/sysattr.h"
+#include "access/xact.h"
 
 static void
 magic_slot_init(TupleTableSlot *slot)
@@ -105,6 +106,14 @@ magic_slot_getsysattr(TupleTableSlot *slot, int attnum, bool *isnull)
 	}
 }
 
+/* Is the row of the current transaction? Asked by foreign keys; not in every major. */
+pg_attribute_unused()
+static bool
+magic_slot_is_current(TupleTableSlot *slot)
+{
+	return TransactionIdIsCurrentTransactionId(((MagicSlot *) slot)->xmin);
+}
+
 static void
 magic_slot_materialize(TupleTableSlot *slot)
 {
@@ -154,6 +163,7 @@ const TupleTableSlotOps TTSOpsMagic = {
 	.clear = magic_slot_clear,
 	.getsomeattrs = magic_slot_getsomeattrs,
 	.getsysattr = magic_slot_getsysattr,
+	COMPAT_SLOT_IS_CURRENT(magic_slot_is_current)
 	.materialize = magic_slot_materialize,
 	.copyslot = magic_slot_copyslot,
 	.get_heap_tuple = NULL,

@@ -39,12 +39,29 @@ PGDLLEXPORT PG_FUNCTION_INFO_V1(magic_fdw_handler);
 /* Cost of handing a row from the inner to the outer executor. */
 #define HANDOVER_COST	(0.5 * cpu_tuple_cost)
 
+/*
+ * Shows a value of the outer plan as $n, as a parameter of the statement is shown. PostgreSQL 17 looks
+ * for the subplan that makes it, without asking whether there is a plan.
+ */
+static Node *
+name_by_number(Node *node, void *context)
+{
+	if (node != NULL && IsA(node, Param))
+	{
+		Param	   *param = copyObject((Param *) node);
+
+		param->paramkind = PARAM_EXTERN;
+		return (Node *) param;
+	}
+	return expression_tree_mutator(node, name_by_number, context);
+}
+
 Node *
 connector_not_pushed(RelOptInfo *baserel, BaseRelation *base, Node *clause, const char *reason)
 {
 	List	   *context = deparse_context_for(get_rel_name(base->foreigntableid),
 											 base->foreigntableid);
-	Node	   *copy = copyObject(clause);
+	Node	   *copy = name_by_number(copyObject(clause), NULL);
 
 	ChangeVarNodes(copy, baserel->relid, 1, 0);
 	return (Node *) makeString(psprintf("%s (%s)", deparse_expression(copy, context, false, false),

@@ -456,7 +456,12 @@ guarded(Apply *apply, Work work, const Event *event)
 		FlushErrorState();
 		if (apply->detail != NULL)
 			pfree(apply->detail);
-		apply->detail = pstrdup(edata->detail ? edata->detail : edata->message);
+		if (edata->detail == NULL && apply->current_table != NULL &&
+			edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+			apply->detail = psprintf("waiting for a lock on a row of \"%s\".\"%s\"",
+									 apply->current_table->database, apply->current_table->table);
+		else
+			apply->detail = pstrdup(edata->detail ? edata->detail : edata->message);
 		FreeErrorData(edata);
 		roll_back(apply);
 		status = APPLY_RETRY;

@@ -245,21 +245,31 @@ create_table_like(Apply *apply, const Event *event, const DdlStatement *stmt)
 	relation_create(apply, table);
 }
 
-static void
-create_database(Apply *apply, const DdlStatement *stmt)
+/* The schema here of a database, or NULL if the feed has none: filtered, routed or protected. */
+static char *
+database_schema(Apply *apply, const char *name)
 {
-	char *name = pnstrdup(stmt->name.name.data, stmt->name.name.len);
 	char *key = name_lower(name, strlen(name));
 	char *schema;
 	char *unused;
 
 	if (!filter_matches_database(apply->filter, key) ||
 		routes_target(apply->routes, name, "", &schema, &unused))
+		return NULL;
+	schema = name_mangle(apply->config.fold_names ? key : name);
+	return name_schema_protected(schema) ? NULL : schema;
+}
+
+static void
+create_database(Apply *apply, const DdlStatement *stmt)
+{
+	char *name = pnstrdup(stmt->name.name.data, stmt->name.name.len);
+	char *schema = database_schema(apply, name);
+
+	if (schema == NULL)
 		return;
 	name_check(name, stmt->name.name.len, "database");
-	schema = name_mangle(apply->config.fold_names ? key : name);
-	if (!name_schema_protected(schema))
-		apply->engine->create_schema(apply->conn, schema, apply->config.owner);
+	apply->engine->create_schema(apply->conn, schema, apply->config.owner);
 }
 
 /* ---------------------------------------------------------------- drop, truncate */
@@ -305,12 +315,11 @@ drop_database(Apply *apply, const DdlStatement *stmt)
 	char *name = pnstrdup(stmt->name.name.data, stmt->name.name.len);
 	List *tables = registry_tables_of(apply, name, strlen(name));
 	ListCell *lc;
-	char *schema;
+	char *schema = database_schema(apply, name);
 
 	foreach (lc, tables)
 		drop_table(apply, lfirst(lc));
-	schema = name_mangle(apply->config.fold_names ? name_lower(name, strlen(name)) : name);
-	if (!name_schema_protected(schema))
+	if (schema != NULL)
 		apply->engine->drop_schema(apply->conn, schema, apply->config.owner);
 }
 

@@ -600,10 +600,11 @@ apply_clause(AlterWork *work, const DdlClause *clause)
 }
 
 /*
- * Bring NOT NULL of the relation in line with the definition.
+ * Bring NOT NULL of the relation in line with the definition, after align_key: a column that leaves
+ * the key keeps the key's NOT NULL else.
  */
 static void
-align_not_null(AlterWork *work)
+align_not_null(AlterWork *work, bool drop_only)
 {
 	for (int i = 0; i < work->table->ncolumns; i++)
 	{
@@ -611,6 +612,8 @@ align_not_null(AlterWork *work)
 		MagicColumnDef *now = column_before(work, column);
 
 		if (now == NULL || column->key || now->not_null == wants_not_null(column))
+			continue;
+		if (drop_only && !now->not_null)
 			continue;
 		add_step(work, now->not_null ? MAGIC_DROP_NOT_NULL : MAGIC_SET_NOT_NULL, column->pgname);
 	}
@@ -727,6 +730,7 @@ schema_rekey(Apply *apply, ApplyTable *table)
 	if (work.before == NULL)
 		return;
 	align_key(&work);
+	align_not_null(&work, true);
 	run_steps(&work);
 	registry_resolve(apply, table);
 }
@@ -751,8 +755,8 @@ schema_alter_table(Apply *apply, ApplyTable *table, const Event *event, const Dd
 		if (stmt->clauses[i].effect == DDL_EFFECT_ROWS)
 			rows_change = stmt->clauses[i].what;
 	}
-	align_not_null(&work);
 	align_key(&work);
+	align_not_null(&work, false);
 	if (work.steps != NIL && table->adopted)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("DDL of the stream changes the adopted table \"%s\".\"%s\"",

@@ -13,6 +13,9 @@
  *	update		old, new		ins = new				missing; ins = new
  *	delete		old, -			ins = -1				missing
  *
+ * An insert and a delete after it leave neither image. The write then looks for the key all the same:
+ * a row found there was in the insert's way, which is counted as a conflict; the row goes.
+ *
  * An update that changes the key is a delete of the old and an insert of the new key. So whatever
  * order insert, delete, insert or a swap of keys among rows had, the write deletes every key
  * that was there before and inserts every row that is there after: no conflict can arise
@@ -30,6 +33,7 @@
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
+#include "storage/proc.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -42,6 +46,7 @@ typedef struct WindowSlot
 {
 	int32 del;
 	int32 ins;
+	int32 gone;	 /* an image inserted and deleted since, valid if neither of these is */
 	int32 count; /* without a key: inserts minus deletes */
 } WindowSlot;
 
@@ -290,7 +295,7 @@ find_slot(Apply *apply, Window *window, int row, bool *fresh)
 			window->slots_capacity = capacity;
 		}
 		entry->slot = window->nslots++;
-		window->slots[entry->slot] = (WindowSlot){.del = -1, .ins = -1};
+		window->slots[entry->slot] = (WindowSlot){.del = -1, .ins = -1, .gone = -1};
 	}
 	return &window->slots[entry->slot];
 }
@@ -346,6 +351,7 @@ fold_delete(Apply *apply, ApplyTable *table, int row)
 		slot->del = row;
 	else if (slot->ins < 0)
 		missing_old(apply, table, 1);
+	slot->gone = row;
 	slot->ins = -1;
 }
 
@@ -575,8 +581,10 @@ sort_by_key(Window *window, int32 *rows, int n)
 }
 
 static void
-collect(Window *window, int32 *deletes, int *ndeletes, int32 *inserts, int *ninserts)
+collect(Window *window, int32 *deletes, int *ndeletes, int32 *gone, int *ngone, int32 *inserts,
+		int *ninserts)
 {
+	*ngone = 0;
 	*ndeletes = 0;
 	*ninserts = 0;
 	for (int i = 0; i < window->nslots; i++)
@@ -593,6 +601,8 @@ collect(Window *window, int32 *deletes, int *ndeletes, int32 *inserts, int *nins
 		}
 		if (slot->del >= 0)
 			deletes[(*ndeletes)++] = slot->del;
+		else if (slot->ins < 0)
+			gone[(*ngone)++] = slot->gone;
 		if (slot->ins >= 0)
 			inserts[(*ninserts)++] = slot->ins;
 	}
@@ -610,8 +620,8 @@ count_of(Window *window)
 }
 
 /*
- * Write a window into the open transaction: first its deletes, then its inserts. Its memory is
- * given back by apply_flush.
+ * Write a window into the open transaction: first its deletes, then its inserts. A row that another
+ * session has locked makes it time out, as a table does. Its memory is given back by apply_flush.
  */
 void
 window_write(Apply *apply, ApplyTable *table)
@@ -619,6 +629,7 @@ window_write(Apply *apply, ApplyTable *table)
 	Window *window = table->window;
 	int64 n = count_of(window);
 	int32 *deletes = MemoryContextAllocHuge(apply->window_context, (n + 1) * sizeof(int32));
+	int32 *gone = MemoryContextAllocHuge(apply->window_context, (n + 1) * sizeof(int32));
 	int32 *inserts = MemoryContextAllocHuge(apply->window_context, (n + 1) * sizeof(int32));
 	MagicBatch batch = {.version = MAGIC_BATCH_VERSION,
 						.ncolumns = window->nvectors,
@@ -627,19 +638,30 @@ window_write(Apply *apply, ApplyTable *table)
 						.min_ts = window->min_ts,
 						.max_ts = window->max_ts};
 	MagicWriteResult result = {0};
+	MagicWriteResult in_the_way = {0};
 	int ndeletes;
+	int ngone;
 	int ninserts;
 
-	collect(window, deletes, &ndeletes, inserts, &ninserts);
+	collect(window, deletes, &ndeletes, gone, &ngone, inserts, &ninserts);
 	sort_by_key(window, deletes, ndeletes);
+	sort_by_key(window, gone, ngone);
 	sort_by_key(window, inserts, ninserts);
 	batch.deletes = deletes;
 	batch.inserts = inserts;
+	LockTimeout = apply->config.lock_timeout_ms;
 	if (ndeletes > 0)
 	{
 		apply_phase(apply, APPLY_PHASE_LOCATE);
 		batch.ndeletes = ndeletes;
 		apply->engine->write(table->handle, &batch, &result);
+		batch.ndeletes = 0;
+	}
+	if (ngone > 0)
+	{
+		batch.deletes = gone;
+		batch.ndeletes = ngone;
+		apply->engine->write(table->handle, &batch, &in_the_way);
 		batch.ndeletes = 0;
 	}
 	if (ninserts > 0)
@@ -648,7 +670,8 @@ window_write(Apply *apply, ApplyTable *table)
 		batch.ninserts = ninserts;
 		apply->engine->write(table->handle, &batch, &result);
 	}
+	LockTimeout = 0;
 	missing_old(apply, table, result.missing);
-	table->insert_conflict += result.conflicts;
+	table->insert_conflict += result.conflicts + in_the_way.deleted;
 	table->window = NULL;
 }

@@ -6,6 +6,7 @@ use warnings;
 
 use lib $ENV{MAGIC_SRC} . '/test/t';
 use BinlogWriter;
+use IPC::Run ();
 use MagicTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -61,6 +62,13 @@ is(sql('select id, v from shop.t where id >= 5 order by id'), "5|again\n50|r",
 	'inserts and updates upsert');
 is(sql("select missing_old, insert_conflict from magic.feed_tables where tidb_table = 't'"),
 	'2|1', 'the evidence of divergence is counted');
+
+# An insert in the way of a row, and its delete, in one transaction: the row goes and is counted.
+$w->dml([ insert => 'shop.t', id_v(50, 's') ], [ delete => 'shop.t', id_v(50, 's') ]);
+applied();
+is(sql('select id, v from shop.t where id >= 50 order by id'), '', 'insert and delete leave no row');
+is(sql("select missing_old, insert_conflict from magic.feed_tables where tidb_table = 't'"),
+	'2|2', 'and the row in the way is counted');
 
 # Without a key: equal rows are told apart by number only; NULL equals NULL.
 $w->ddl('shop', 'create table k (a int, b varchar(9))');
@@ -121,6 +129,22 @@ delete $seen{0};
 is(join(',', sort { $a <=> $b } keys %seen), $n, 'a large transaction is seen whole or not at all');
 cmp_ok(sql("select memory_bytes from magic.feeds where name = 'f'"), '<', 64 * 1024 * 1024,
 	'memory stays bounded');
+
+# A row that a session has locked: the feed says that it waits, and can be paused meanwhile.
+my $locker = IPC::Run::start([ 'psql', '-X', '-q', '-d', $node->connstr('postgres') ],
+	'<', \my $locker_in, '>', \my $locker_out, '2>', \my $locker_err, IPC::Run::timeout(120));
+$locker_in = "begin; select 'has', 'it' from shop.t where id = 5 for update;\n";
+$locker->pump until $locker_out =~ /has/;
+$w->dml([ delete => 'shop.t', id_v(5, 'again') ]);
+wait_state($node, 'f', 'waiting');
+is(feed_column($node, 'f', 'state_detail'), 'waiting for a lock on a row of "shop"."t"', 'where');
+sql("select magic.pause('f')");
+wait_state($node, 'f', 'paused');
+$locker_in .= "rollback;\n\\q\n";
+$locker->finish;
+sql("select magic.resume('f')");
+applied();
+is(sql('select count(*) from shop.t where id = 5'), '0', 'the locked row is deleted in the end');
 
 # on_missing = stop: the first sign of divergence.
 sql("select magic.alter_feed('f', on_missing => 'stop')");

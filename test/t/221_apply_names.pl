@@ -43,7 +43,7 @@ table($w, 'routed', 'b', 10);
 $w->ddl('Shop', 'create table sys (id int primary key, ctid int, xmin int)');
 $w->dml([ insert => 'shop.SYS', row(11), [ ctid => int => 12 ], [ XMIN => int => 13 ] ]);
 create_feed($node, 'keep', file_source($dir, time_zone => 'UTC'), apply_interval => '20 ms',
-	tables => '*.*, !*.tmp_*', routes => 'routed.a -> Other."x y", routed.* -> "R_{schema}"."t_{table}"');
+	tables => '*.*, !*.tmp_*, !left_out.*', routes => 'routed.a -> Other."x y", routed.* -> "R_{schema}"."t_{table}"');
 wait_applied($node, 'keep', $w->last_ts);
 
 is(sql('select * from "Shop"."MixedCase"'), '1', 'TiDB\'s spelling is kept');
@@ -64,6 +64,14 @@ is(sql('select * from "Other"."x y" union all select * from "R_routed"."t_b" ord
 is(sql("select count(*) from pg_attribute where attrelid = '\"Shop\".sys'::regclass and attnum > 0
 	and attname ~ '^(ctid|xmin)~'"), '2', 'columns named like system columns');
 is(sql('select id from "Shop".sys'), '11', 'TiDB compares names without regard to case');
+
+# ---- a database that the feed leaves out or routes elsewhere says nothing about a schema here ----
+sql('create schema left_out; create schema routed');
+$w->ddl(undef, 'drop database left_out');
+$w->ddl(undef, 'drop database routed');
+wait_applied($node, 'keep', $w->last_ts);
+is(sql("select count(*) from pg_namespace where nspname in ('left_out', 'routed')"), '2',
+	'a schema that is not the feed\'s stays');
 
 # ---- a table that is dropped and made anew by hand is not the feed's ----
 sql('drop table "Shop"."MixedCase"; create table "Shop"."MixedCase" (id int)');

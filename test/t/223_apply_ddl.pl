@@ -130,6 +130,16 @@ applied();
 is(sql('select count(*) from shop.k where a = 5'), '1', 'then both are there');
 $w->dml([ delete => 'shop.k', [ a => int => 5 ], [ b => int => 5 ], [ c => int => 5 ] ]);
 
+# A column that leaves the key takes NULL, and a zero date is NULL there.
+ddl('create table nn (a int not null, d date not null, unique key ua (a), unique key ud (d))');
+ddl('alter table nn modify a int null');
+$w->dml([ insert => 'shop.nn', [ a => int => undef ], [ d => date => '2024-01-02' ] ]);
+applied();
+ddl('drop index ud on nn');
+$w->dml([ insert => 'shop.nn', [ a => int => undef ], [ d => date => '0000-00-00' ] ]);
+applied();
+is(sql('select a, d from shop.nn order by d'), "|2024-01-02\n|", 'columns that left the key are NULL');
+
 # Rows that are not sent.
 ddl('alter table tr drop partition p0');
 ddl('rename table t to a, tr to b');

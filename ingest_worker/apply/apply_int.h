@@ -197,7 +197,6 @@ struct Apply
 	int nrelations;
 	int max_relations;
 	int64 rows_in_transaction;
-	int64 rows_since_check;
 
 	/* The event under way, for messages. */
 	const ApplyTable *current_table;

@@ -12,9 +12,6 @@
 
 #include "apply/apply_int.h"
 
-/* Check the memory of the windows after so many row events. */
-#define MEMORY_CHECK_ROWS 256
-
 /*
  * The columns of a table that no DDL was seen for, and where the protocol tells it its key, from a
  * row description.
@@ -298,11 +295,7 @@ rows_take(Apply *apply, const Event *event)
 	apply->current_table = NULL;
 	apply->current_column = NULL;
 	apply->rows_in_transaction++;
-	if (++apply->rows_since_check >= MEMORY_CHECK_ROWS || window_full(table))
-	{
-		apply->rows_since_check = 0;
-		if (window_full(table) ||
-			MemoryContextMemAllocated(apply->window_context, true) > apply->config.memory_limit / 2)
-			apply_flush(apply);
-	}
+	if (window_full(table) ||
+		MemoryContextMemAllocated(apply->window_context, true) > apply->config.memory_limit / 2)
+		apply_flush(apply);
 }

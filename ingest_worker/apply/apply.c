@@ -37,6 +37,7 @@
 static uint64 relcache_generation = 1;
 static Oid registry_relid = InvalidOid;
 static bool registry_changed = false;
+static bool registry_altered = false; /* by adopt_table or set_key, since the transaction began */
 
 static void
 relcache_callback(Datum arg, Oid relid)
@@ -44,6 +45,8 @@ relcache_callback(Datum arg, Oid relid)
 	relcache_generation++;
 	if (relid == InvalidOid || relid == registry_relid)
 		registry_changed = true;
+	if (relid == registry_relid)
+		registry_altered = true;
 }
 
 void
@@ -306,6 +309,7 @@ apply_ensure_transaction(Apply *apply)
 	{
 		registry_forget(apply);
 		registry_changed = false;
+		registry_altered = false;
 	}
 	MemoryContextSwitchTo(old);
 }
@@ -328,6 +332,9 @@ apply_open_handle(Apply *apply, ApplyTable *table)
 		registry_set_state(apply, table, TABLE_DETACHED, "the relation was dropped here");
 		return;
 	}
+	if (registry_altered)
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("the key of a table was changed by another session")));
 	if (table->generation != relcache_generation)
 	{
 		registry_resolve(apply, table);

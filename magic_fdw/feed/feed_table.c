@@ -17,6 +17,7 @@
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -205,6 +206,8 @@ magic_set_key(PG_FUNCTION_ARGS)
 	FeedSpi spi;
 
 	check_relation(relid);
+	/* as the worker does: first the table, then its row in the registry */
+	LockRelationOid(relid, AccessExclusiveLock);
 	list = column_list(relid, columns);
 	feed_spi_begin(&spi);
 	if (feed_spi_execute("WITH k AS (SELECT array_agg(c.name ORDER BY w.i) AS names"

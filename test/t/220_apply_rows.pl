@@ -99,6 +99,24 @@ $w->dml([ update => 'shop.late', moved(1, 1, 'not what is there', 'c') ]);
 applied();
 is(sql('select id, v from shop.late order by id'), "1|c\n2|b", 'rows are found by the new key');
 
+# The key changes while the worker's transaction waits for the table.
+$w->ddl('shop', 'create table rekey (a int primary key, b int not null)');
+$w->dml([ insert => 'shop.rekey', [ a => int => 1 ], [ b => int => 2 ] ]);
+applied();
+my $setter = IPC::Run::start([ 'psql', '-X', '-q', '-d', $node->connstr('postgres') ],
+	'<', \my $setter_in, '>', \my $setter_out, '2>', \my $setter_err, IPC::Run::timeout(120));
+$setter_in = "begin; select magic.set_key('shop.rekey', '{b}'), 'done';\n";
+$setter->pump until $setter_out =~ /done/;
+$w->dml([ insert => 'shop.t', id_v(6, 'six') ],
+	[ update => 'shop.rekey', [ a => int => 1, 3 ], [ b => int => 2, 2 ] ]);
+$node->poll_query_until('postgres',
+	"select exists (select from pg_locks where relation = 'shop.rekey'::regclass and not granted)");
+$setter_in .= "commit;\n\\q\n";
+$setter->finish;
+applied();
+is(sql('select a, b from shop.rekey'), '3|2', 'set_key while the feed writes');
+is(sql("select key_columns from magic.feed_tables where tidb_table = 'rekey'"), '{b}', 'the new key');
+
 # Rows run ahead of their DDL: a new column is added as they describe it, its DDL finds it; a column
 # that proves UNSIGNED is widened.
 $w->dml([ insert => 'shop.late', id_v(3, 'c'), [ u => bigint => 5 ] ]);

@@ -81,22 +81,45 @@ describe_deletion(RowNumber row, const DeleteInfo *info, CommandId cid, TM_Failu
 	return TM_Deleted;
 }
 
+/*
+ * Locks a row and reads its latest deletion. If the lock is not to be had at once the deletion is looked
+ * for before waiting: a committed one is final, and the lock may be held for other rows of the group.
+ * False if the policy says not to wait. `deleted` says whether `info` was filled.
+ */
+static bool
+lock_and_look(Relation rel, RowNumber row, LockTupleMode mode, LockWaitPolicy policy, bool *deleted,
+			  DeleteInfo *info)
+{
+	uint64		storage = storage_id(rel);
+	bool		locked = row_lock(rel, row, mode, LockWaitSkip);
+
+	*deleted = deleted_latest(storage, row, info);
+	if (locked || *deleted)
+		return true;
+	if (policy != LockWaitBlock)
+		return false;
+	(void) row_lock(rel, row, mode, LockWaitBlock);
+	*deleted = deleted_latest(storage, row, info);
+	return true;
+}
+
 /* Locks a row for update or deletion and finds out whether it may be changed. */
 static TM_Result
 prepare_change(Relation rel, RowNumber row, CommandId cid, Snapshot crosscheck, bool wait,
 			   TM_FailureData *tmfd)
 {
 	DeleteInfo	info;
+	bool		deleted;
 
 	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
-	if (!row_lock(rel, row, LockTupleExclusive, wait ? LockWaitBlock : LockWaitSkip))
+	if (!lock_and_look(rel, row, LockTupleExclusive, wait ? LockWaitBlock : LockWaitSkip, &deleted, &info))
 	{
 		row_to_tid(row, &tmfd->ctid);
 		tmfd->xmax = InvalidTransactionId;
 		tmfd->cmax = InvalidCommandId;
 		return TM_BeingModified;
 	}
-	if (deleted_latest(storage_id(rel), row, &info))
+	if (deleted)
 		return describe_deletion(row, &info, cid, tmfd);
 	/* Referential actions must not change rows that the transaction's snapshot does not see. */
 	if (crosscheck != InvalidSnapshot && !row_visible(rel, row, crosscheck))
@@ -172,8 +195,8 @@ dml_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
 		 LockTupleMode mode, LockWaitPolicy policy, uint8 flags, TM_FailureData *tmfd)
 {
 	RowNumber	row = tid_to_row(tid);
-	uint64		storage = storage_id(rel);
 	DeleteInfo	info;
+	bool		deleted;
 	bool		traversed = false;
 
 	if (mode == LockTupleNoKeyExclusive)
@@ -183,9 +206,9 @@ dml_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
 		TM_Result	result;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!row_lock(rel, row, mode, policy))
+		if (!lock_and_look(rel, row, mode, policy, &deleted, &info))
 			return not_locked(rel, policy);
-		if (!deleted_latest(storage, row, &info))
+		if (!deleted)
 			break;
 		result = describe_deletion(row, &info, cid, tmfd);
 		if (info.own)

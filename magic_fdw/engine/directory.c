@@ -497,7 +497,9 @@ delta_scan(uint64 storage, int64 block, Snapshot snapshot, DeltaCallback callbac
 
 		CHECK_FOR_INTERRUPTS();
 		if (isnull || VARATT_IS_EXTERNAL(bytes) || VARATT_IS_COMPRESSED(bytes))
-			elog(ERROR, "magic.delete_delta has a malformed row");
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("magic.delete_delta has a malformed row")));
 		row.block = form->block;
 		row.entries = (const uint8 *) VARDATA_ANY(bytes);
 		row.length = VARSIZE_ANY_EXHDR(bytes);

@@ -5,7 +5,8 @@
  * Problems are rows of the result, not errors. Checked are: order and overlap of the directory; extents
  * against the file and each other; page tags, checksums, lengths and zone maps of every pack
  * (pack_verify); deltas (rows below next_row, successors too); and for each btree index that every live
- * row has an entry and no entry points above next_row.
+ * row has an entry and no entry points above next_row. Each part runs in a subtransaction of its own: data
+ * that cannot even be read ends its part and is reported, and the other parts are still checked.
  */
 #include "engine/engine_int.h"
 
@@ -42,7 +43,7 @@ typedef struct Verify
 	Snapshot	snapshot;
 	PackList   *packs;
 	const PackEntry *pack;		/* being checked */
-	DeleteMap  *live;
+	MemoryContext cxt;			/* of what outlives a part */
 } Verify;
 
 static void
@@ -73,46 +74,22 @@ report_pack(void *arg, int att, const char *problem)
 		   verify->pack->first, problem);
 }
 
+/*
+ * Runs a part of the check in a subtransaction. What it finds unreadable is reported as a problem of
+ * `part`, or of the pack being checked if that is NULL. The part's memory goes with it.
+ */
 static void
-verify_pack(Verify *verify, const PackEntry *pack)
+guarded(Verify *verify, void (*check) (Verify *verify, void *arg), void *arg, const char *part)
 {
-	TupleDesc	desc = RelationGetDescr(verify->rel);
 	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "magic verify", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(cxt);
 	ResourceOwner owner = CurrentResourceOwner;
 
-	verify->pack = pack;
-	if (pack->first + pack->span > verify->meta.next_row)
-		report_pack(verify, -1, "covers row numbers that were never given out");
-	if (pack->extent.pages > 0 &&
-		pack->extent.first + (uint64) pack->extent.pages > RelationGetNumberOfBlocks(verify->rel))
-	{
-		report_pack(verify, -1, "lies beyond the end of the file");
-		MemoryContextSwitchTo(old);
-		MemoryContextDelete(cxt);
-		return;
-	}
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(cxt);
 	PG_TRY();
 	{
-		StoredPack	stored;
-		PackReader *reader = stored_pack_open(&stored, verify->rel, pack, desc, NULL, false, cxt);
-		uint32		positions[PACK_VECTOR];
-
-		if (pack_nrows(reader) != pack->rows || pack_span(reader) != pack->span)
-			report_pack(verify, -1, "has other rows than the directory says");
-		pack_verify(reader, report_pack, verify);
-		for (uint32 block = 0; block < pack_nblocks(reader); block++)
-		{
-			int			n = pack_block_rows(reader, block);
-
-			CHECK_FOR_INTERRUPTS();
-			pack_block_positions(reader, block, positions);
-			for (int i = 0; i < n; i++)
-				delete_map_add(verify->live, pack->first + positions[i]);
-		}
-		stored_pack_close(&stored);
+		check(verify, arg);
 		ReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(old);
 		CurrentResourceOwner = owner;
@@ -120,19 +97,52 @@ verify_pack(Verify *verify, const PackEntry *pack)
 	PG_CATCH();
 	{
 		ErrorData  *error;
+		const char *problem;
 
 		MemoryContextSwitchTo(cxt);
 		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(old);
+		MemoryContextSwitchTo(cxt);
 		CurrentResourceOwner = owner;
-		if (error->sqlerrcode != ERRCODE_DATA_CORRUPTED)
+		if (error->sqlerrcode != ERRCODE_DATA_CORRUPTED && error->sqlerrcode != ERRCODE_INDEX_CORRUPTED)
 			ReThrowError(error);
-		report_pack(verify, -1, error->message);
+		problem = error->detail ? psprintf("%s: %s", error->message, error->detail) : error->message;
+		if (part != NULL)
+			report(verify, part, -1, -1, problem);
+		else
+			report_pack(verify, -1, problem);
+		MemoryContextSwitchTo(old);
 	}
 	PG_END_TRY();
 	MemoryContextDelete(cxt);
+}
+
+static void
+verify_pack_bytes(Verify *verify, void *arg)
+{
+	const PackEntry *pack = arg;
+	StoredPack	stored;
+	PackReader *reader = stored_pack_open(&stored, verify->rel, pack, RelationGetDescr(verify->rel), NULL,
+										  false, CurrentMemoryContext);
+
+	if (pack_nrows(reader) != pack->rows || pack_span(reader) != pack->span)
+		report_pack(verify, -1, "has other rows than the directory says");
+	pack_verify(reader, report_pack, verify);
+	stored_pack_close(&stored);
+}
+
+static void
+verify_pack(Verify *verify, PackEntry *pack)
+{
+	verify->pack = pack;
+	if (pack->first + pack->span > verify->meta.next_row)
+		report_pack(verify, -1, "covers row numbers that were never given out");
+	if (pack->extent.pages > 0 &&
+		pack->extent.first + (uint64) pack->extent.pages > RelationGetNumberOfBlocks(verify->rel))
+		report_pack(verify, -1, "lies beyond the end of the file");
+	else
+		guarded(verify, verify_pack_bytes, pack, NULL);
 }
 
 static int
@@ -178,14 +188,41 @@ verify_delta(const DeltaRow *row, void *arg)
 		if (entry.kind == DELETE_UPDATED &&
 			(entry.successor >= verify->meta.next_row || entry.successor == number))
 			report(verify, "deletions", -1, number, "successor cannot be right");
-		delete_map_clear(verify->live, number);
 	}
+}
+
+static void
+verify_deltas(Verify *verify, void *arg)
+{
+	delta_scan(verify->meta.storage, -1, verify->snapshot, verify_delta, verify);
+}
+
+static void
+load_directory(Verify *verify, void *arg)
+{
+	MemoryContext old = MemoryContextSwitchTo(verify->cxt);
+
+	verify->packs = directory_load(verify->meta.storage, verify->snapshot, 0, InvalidRowNumber);
+	MemoryContextSwitchTo(old);
+}
+
+/* Was the row number given out, also to rows that others insert meanwhile? */
+static bool
+given_out(Verify *verify, RowNumber row)
+{
+	MetaInfo	now;
+
+	if (row < verify->meta.next_row)
+		return true;
+	storage_read_meta(verify->rel, &now);
+	return row < now.next_row;
 }
 
 /* Every live row must have an entry; entries may point to dead rows, but not beyond the table. */
 static void
-verify_index(Verify *verify, Relation index)
+verify_index(Verify *verify, void *arg)
 {
+	Relation	index = arg;
 	const char *part = psprintf("index %s", RelationGetRelationName(index));
 	IndexScanDesc scan = index_beginscan(verify->rel, index, SnapshotAny, 0, 0);
 	DeleteMap  *indexed = delete_map_create(CurrentMemoryContext);
@@ -204,7 +241,7 @@ verify_index(Verify *verify, Relation index)
 		RowNumber	row = tid_to_row(tid);
 
 		CHECK_FOR_INTERRUPTS();
-		if (!tid_is_row(tid) || row >= verify->meta.next_row)
+		if (!tid_is_row(tid) || !given_out(verify, row))
 			report(verify, part, -1, row, "entry points to a row number that was never given out");
 		else
 			delete_map_add(indexed, row);
@@ -257,12 +294,13 @@ magic_verify(PG_FUNCTION_ARGS)
 	/* what the snapshot sees was given out before next_row is read */
 	verify.snapshot = latest_snapshot_register();
 	storage_read_meta(verify.rel, &verify.meta);
-	verify.live = delete_map_create(CurrentMemoryContext);
-	verify.packs = directory_load(verify.meta.storage, verify.snapshot, 0, InvalidRowNumber);
-	for (int i = 0; i < verify.packs->n; i++)
+	verify.cxt = CurrentMemoryContext;
+	guarded(&verify, load_directory, NULL, "directory");
+	for (int i = 0; verify.packs != NULL && i < verify.packs->n; i++)
 		verify_pack(&verify, &verify.packs->packs[i]);
-	verify_extents(&verify);
-	delta_scan(verify.meta.storage, -1, verify.snapshot, verify_delta, &verify);
+	if (verify.packs != NULL)
+		verify_extents(&verify);
+	guarded(&verify, verify_deltas, NULL, "deletions");
 	indexes = RelationGetIndexList(verify.rel);
 	foreach(lc, indexes)
 	{
@@ -270,7 +308,8 @@ magic_verify(PG_FUNCTION_ARGS)
 
 		if (index->rd_rel->relam == BTREE_AM_OID && index->rd_index->indisready &&
 			index->rd_index->indisvalid)
-			verify_index(&verify, index);
+			guarded(&verify, verify_index, index,
+					psprintf("index %s", RelationGetRelationName(index)));
 		index_close(index, AccessShareLock);
 	}
 	UnregisterSnapshot(verify.snapshot);

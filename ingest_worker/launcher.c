@@ -207,10 +207,9 @@ start_scanner(void)
 		LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 		shared->scanner_database = InvalidOid;
 		LWLockRelease(&shared->lock);
-		ereport(LOG,
-				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-				 errmsg("no background worker slot is free to look for feeds"),
-				 errhint("Raise max_worker_processes.")));
+		ereport(LOG, (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+					  errmsg("no background worker slot is free to look for feeds"),
+					  errhint("Raise max_worker_processes.")));
 		scan_again_later(database, find);
 	}
 }
@@ -354,8 +353,7 @@ magic_launcher_main(Datum arg)
 		}
 		if (GetCurrentTimestamp() >= launcher.next_rescan)
 		{
-			launcher.next_rescan =
-				GetCurrentTimestamp() + LAUNCHER_RESCAN_MS * INT64CONST(1000);
+			launcher.next_rescan = GetCurrentTimestamp() + LAUNCHER_RESCAN_MS * INT64CONST(1000);
 			feed_api()->request_scan(InvalidOid);
 		}
 		reap_scanner();

@@ -20,9 +20,8 @@ feed_api(void)
 	if (!api)
 		api = *(const FeedApi **) find_rendezvous_variable(FEED_RENDEZVOUS);
 	if (!api || !api->shared())
-		ereport(FATAL,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("magic_fdw must be loaded via shared_preload_libraries")));
+		ereport(FATAL, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("magic_fdw must be loaded via shared_preload_libraries")));
 	if (api->abi_version != FEED_ABI_VERSION || api->shared()->abi_version != FEED_ABI_VERSION)
 		ereport(FATAL,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

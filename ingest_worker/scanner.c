@@ -44,11 +44,12 @@ scanner_left(int code, Datum arg)
 static void
 find_databases(void)
 {
-	if (SPI_execute("SELECT DISTINCT d.dbid FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid"
-					" JOIN pg_database b ON b.oid = d.dbid"
-					" WHERE d.refclassid = 'pg_authid'::regclass AND r.rolname = 'magic_admin'"
-					" AND b.datallowconn",
-					true, 0) != SPI_OK_SELECT)
+	if (SPI_execute(
+			"SELECT DISTINCT d.dbid FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid"
+			" JOIN pg_database b ON b.oid = d.dbid"
+			" WHERE d.refclassid = 'pg_authid'::regclass AND r.rolname = 'magic_admin'"
+			" AND b.datallowconn",
+			true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read pg_shdepend");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -78,10 +79,10 @@ read_feeds(ScannedFeed **feeds)
 	{
 		bool isnull;
 
-		(*feeds)[i].id = DatumGetInt32(
-			SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
-		(*feeds)[i].wanted = DatumGetBool(
-			SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull));
+		(*feeds)[i].id =
+			DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+		(*feeds)[i].wanted =
+			DatumGetBool(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull));
 	}
 	return n;
 }
@@ -203,7 +204,6 @@ magic_scanner_main(Datum arg)
 	if (without > 0)
 		ereport(WARNING,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("%d feeds cannot run: a server runs at most %d", without,
-						FEED_MAX_SLOTS)));
+				 errmsg("%d feeds cannot run: a server runs at most %d", without, FEED_MAX_SLOTS)));
 	proc_exit(0);
 }

@@ -38,16 +38,15 @@
 /* How a round ended. */
 typedef enum RoundEnd
 {
-	ROUND_DRAINED,	/* the source has nothing more */
-	ROUND_MORE,		/* limits reached */
-	ROUND_STOP_TS,	/* stop_ts reached */
-	ROUND_LOCKED,	/* APPLY_RETRY */
-	ROUND_FAILED	/* worker->error is set; `retry` says which kind */
+	ROUND_DRAINED, /* the source has nothing more */
+	ROUND_MORE,	   /* limits reached */
+	ROUND_STOP_TS, /* stop_ts reached */
+	ROUND_LOCKED,  /* APPLY_RETRY */
+	ROUND_FAILED   /* worker->error is set; `retry` says which kind */
 } RoundEnd;
 
-static void
-set_error(Worker *worker, int sqlstate, const char *detail, const char *hint, const char *format,
-		  ...) pg_attribute_printf(5, 6);
+static void set_error(Worker *worker, int sqlstate, const char *detail, const char *hint,
+					  const char *format, ...) pg_attribute_printf(5, 6);
 
 static void
 set_error(Worker *worker, int sqlstate, const char *detail, const char *hint, const char *format,
@@ -147,10 +146,9 @@ open_source(Worker *worker, StreamOutcome *outcome)
 	config.memory_limit = feed->memory_limit;
 	if (!source_position_from_text(feed->uri->kind, position->position, &config.start) ||
 		!source_position_from_text(feed->uri->kind, position->last_position, &config.evidence.at))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("magic.feed_position has a malformed position \"%s\"",
-						position->position ? position->position : position->last_position)));
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("magic.feed_position has a malformed position \"%s\"",
+							   position->position ? position->position : position->last_position)));
 	config.evidence.known = position->last_position != NULL && position->position != NULL;
 	config.evidence.crc = position->last_crc;
 	config.evidence.commit_ts = position->last_ts;
@@ -216,8 +214,7 @@ refresh(Worker *worker, StreamOutcome *outcome)
 	}
 	StartTransactionCommand();
 	*outcome = STREAM_REST;
-	changed = !feed_extension_exists() ||
-			  feed_row_changed(worker->slot->feed_id, worker->row.xmin);
+	changed = !feed_extension_exists() || feed_row_changed(worker->slot->feed_id, worker->row.xmin);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(worker->context);
 	if (!changed)
@@ -231,8 +228,8 @@ refresh(Worker *worker, StreamOutcome *outcome)
 		return false;
 	}
 	if (worker->feed->apply_interval_us != before->apply_interval_us)
-		worker->next_apply = Min(worker->next_apply,
-								 worker->last_apply + worker->feed->apply_interval_us);
+		worker->next_apply =
+			Min(worker->next_apply, worker->last_apply + worker->feed->apply_interval_us);
 	MemoryContextDelete(context_before);
 	return true;
 }
@@ -498,9 +495,9 @@ wait_for_more(Worker *worker, TimestampTz last_record)
 	if (source_drained(worker->source) || fd < 0 ||
 		GetCurrentTimestamp() - last_record > FETCH_PATIENCE_US)
 		return false;
-	happened = WaitLatchOrSocket(MyLatch,
-								 WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-								 fd, 20, PG_WAIT_EXTENSION);
+	happened = WaitLatchOrSocket(
+		MyLatch, WL_LATCH_SET | WL_SOCKET_READABLE | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, fd, 20,
+		PG_WAIT_EXTENSION);
 	if (happened & WL_LATCH_SET)
 	{
 		ResetLatch(MyLatch);
@@ -545,8 +542,7 @@ feed_records(Worker *worker, StreamOutcome *outcome)
 		if (stop_ts != 0 && worker->record_ts > stop_ts)
 			return ROUND_STOP_TS;
 		if (worker->suspected &&
-			source_position_compare(&worker->record.at, &worker->suspect) == 0 &&
-			worker->fed_any)
+			source_position_compare(&worker->record.at, &worker->suspect) == 0 && worker->fed_any)
 			return ROUND_MORE;
 
 		status = feed_record(worker, &failed);
@@ -764,9 +760,8 @@ stream_run(Worker *worker)
 	fill_apply_config(worker->feed, &config);
 	worker->apply = apply_open(&config);
 	MemoryContextSwitchTo(worker->context);
-	worker->decoder =
-		decoder_create(worker->feed->uri->kind == FEED_SOURCE_KAFKA ? DECODER_TIDB_BINLOG
-																	: DECODER_PB_BINLOG);
+	worker->decoder = decoder_create(
+		worker->feed->uri->kind == FEED_SOURCE_KAFKA ? DECODER_TIDB_BINLOG : DECODER_PB_BINLOG);
 	if (!worker->decoder)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	if (!open_source(worker, &outcome))

@@ -74,7 +74,8 @@ update_rates(Worker *worker, TimestampTz now)
 static int64
 now_unix_ms(TimestampTz now)
 {
-	return now / 1000 + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (SECS_PER_DAY * INT64CONST(1000));
+	return now / 1000 +
+		   (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (SECS_PER_DAY * INT64CONST(1000));
 }
 
 /* Brings the slot's statistics up to date. */

@@ -21,11 +21,11 @@ void
 test_point(const char *name)
 {
 	static char armed[64];
-	static int	armed_count;
-	static int	arrivals;
-	char		wanted[64];
-	int			count;
-	FILE	   *file = fopen(REQUEST_FILE, "r");
+	static int armed_count;
+	static int arrivals;
+	char wanted[64];
+	int count;
+	FILE *file = fopen(REQUEST_FILE, "r");
 
 	if (file == NULL)
 		return;

@@ -21,4 +21,4 @@ extern void test_point(const char *name);
 #define TEST_POINT(name) ((void) 0)
 #endif
 
-#endif							/* TEST_POINTS_H */
+#endif /* TEST_POINTS_H */

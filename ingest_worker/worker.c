@@ -178,10 +178,9 @@ log_error(const char *what)
 {
 	const FeedErrorInfo *error = &worker.error;
 
-	ereport(LOG,
-			(errcode(error->sqlstate), errmsg("%s: %s", what, error->message),
-			 error->detail[0] ? errdetail_internal("%s", error->detail) : 0,
-			 error->hint[0] ? errhint("%s", error->hint) : 0));
+	ereport(LOG, (errcode(error->sqlstate), errmsg("%s: %s", what, error->message),
+				  error->detail[0] ? errdetail_internal("%s", error->detail) : 0,
+				  error->hint[0] ? errhint("%s", error->hint) : 0));
 }
 
 /* Puts the feed to rest with its error. If that cannot be written, it is tried again later. */

@@ -44,7 +44,7 @@ typedef struct CommitRecord
 typedef struct Worker
 {
 	FeedSlot *slot;
-	MemoryContext context; /* of the session: reset between sessions */
+	MemoryContext context;	   /* of the session: reset between sessions */
 	MemoryContext row_context; /* of `row`, a child of `context` */
 	FeedRow row;
 	const Feed *feed; /* row.feed */
@@ -85,10 +85,10 @@ typedef struct Worker
 	TimestampTz rate_since;
 	int64 rate_rows;
 	int64 rate_messages;
-	int64 messages;		/* since the session began */
-	int64 rows_before;	/* rows and applies of earlier sessions */
+	int64 messages;	   /* since the session began */
+	int64 rows_before; /* rows and applies of earlier sessions */
 	int64 applies_before;
-	uint32 lock_waits;	/* in a row */
+	uint32 lock_waits; /* in a row */
 
 	FeedErrorInfo error;
 } Worker;

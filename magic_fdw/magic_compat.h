@@ -27,16 +27,15 @@
  */
 #if PG_VERSION_NUM < 160000
 #undef PG_FUNCTION_INFO_V1
-#define PG_FUNCTION_INFO_V1(funcname) \
-extern PGDLLEXPORT Datum funcname(PG_FUNCTION_ARGS); \
-extern PGDLLEXPORT const Pg_finfo_record * CppConcat(pg_finfo_,funcname)(void); \
-const Pg_finfo_record * \
-CppConcat(pg_finfo_,funcname) (void) \
-{ \
-	static const Pg_finfo_record my_finfo = { 1 }; \
-	return &my_finfo; \
-} \
-extern int no_such_variable
+#define PG_FUNCTION_INFO_V1(funcname)                                                              \
+	extern PGDLLEXPORT Datum funcname(PG_FUNCTION_ARGS);                                           \
+	extern PGDLLEXPORT const Pg_finfo_record *CppConcat(pg_finfo_, funcname)(void);                \
+	const Pg_finfo_record *CppConcat(pg_finfo_, funcname)(void)                                    \
+	{                                                                                              \
+		static const Pg_finfo_record my_finfo = {1};                                               \
+		return &my_finfo;                                                                          \
+	}                                                                                              \
+	extern int no_such_variable
 #endif
 
 /* ---------------------------------------------------------------- 16: names of relation files */
@@ -58,12 +57,12 @@ typedef bool TU_UpdateIndexes;
 #define TU_All true
 #define compat_ExecInsertIndexTuples(result, slot, estate, update, no_dup_err, conflict, arbiters) \
 	ExecInsertIndexTuples(result, slot, estate, update, no_dup_err, conflict, arbiters)
-#define compat_tuplesort_getdatum(sort, forward, value, isnull) \
+#define compat_tuplesort_getdatum(sort, forward, value, isnull)                                    \
 	tuplesort_getdatum(sort, forward, value, isnull, NULL)
 #else
 #define compat_ExecInsertIndexTuples(result, slot, estate, update, no_dup_err, conflict, arbiters) \
 	ExecInsertIndexTuples(result, slot, estate, update, no_dup_err, conflict, arbiters, false)
-#define compat_tuplesort_getdatum(sort, forward, value, isnull) \
+#define compat_tuplesort_getdatum(sort, forward, value, isnull)                                    \
 	tuplesort_getdatum(sort, forward, true, value, isnull, NULL)
 #endif
 
@@ -91,13 +90,13 @@ typedef bool TU_UpdateIndexes;
 
 /* All of the record; `horizon` is the newest transaction id that is removed. */
 #if PG_VERSION_NUM < 160000
-#define compat_fill_reuse_page(record, rel, page, horizon) \
-	((record)->node = (rel)->rd_node, (record)->block = (page), \
+#define compat_fill_reuse_page(record, rel, page, horizon)                                         \
+	((record)->node = (rel)->rd_node, (record)->block = (page),                                    \
 	 (record)->latestRemovedFullXid = (horizon))
 #else
-#define compat_fill_reuse_page(record, rel, page, horizon) \
-	((record)->locator = (rel)->rd_locator, (record)->block = (page), \
-	 (record)->snapshotConflictHorizon = (horizon), \
+#define compat_fill_reuse_page(record, rel, page, horizon)                                         \
+	((record)->locator = (rel)->rd_locator, (record)->block = (page),                              \
+	 (record)->snapshotConflictHorizon = (horizon),                                                \
 	 (record)->isCatalogRel = RelationIsAccessibleInLogicalDecoding(rel))
 #endif
 
@@ -118,20 +117,20 @@ typedef bool TU_UpdateIndexes;
 #define compat_ExecCheckPermissions(stmt) ExecCheckRTPerms((stmt)->rtable, true)
 #define compat_ExecInitRangeTable(estate, rte) ExecInitRangeTable(estate, list_make1(rte))
 #else
-#define compat_perminfo(list, rte) \
-	((rte)->rtekind == RTE_RELATION && (rte)->perminfoindex != 0 ? \
-	 getRTEPermissionInfo(list, rte) : NULL)
+#define compat_perminfo(list, rte)                                                                 \
+	((rte)->rtekind == RTE_RELATION && (rte)->perminfoindex != 0 ? getRTEPermissionInfo(list, rte) \
+																 : NULL)
 #define COMPAT_PERMINFOS_PARAM List *perminfos,
 #define COMPAT_PERMINFOS_ARG perminfos,
-#define compat_ExecCheckPermissions(stmt) \
+#define compat_ExecCheckPermissions(stmt)                                                          \
 	ExecCheckPermissions((stmt)->rtable, (stmt)->permInfos, true)
-#define compat_ExecInitRangeTable(estate, rte) \
-	do \
-	{ \
-		List	   *compat_list = NIL; \
-\
-		(void) addRTEPermissionInfo(&compat_list, rte); \
-		ExecInitRangeTable(estate, list_make1(rte), compat_list); \
+#define compat_ExecInitRangeTable(estate, rte)                                                     \
+	do                                                                                             \
+	{                                                                                              \
+		List *compat_list = NIL;                                                                   \
+                                                                                                   \
+		(void) addRTEPermissionInfo(&compat_list, rte);                                            \
+		ExecInitRangeTable(estate, list_make1(rte), compat_list);                                  \
 	} while (0)
 #endif
 
@@ -152,18 +151,22 @@ typedef bool TU_UpdateIndexes;
 /* ---------------------------------------------------------------- 17: paths of foreign scans */
 
 #if PG_VERSION_NUM < 170000
-#define compat_create_foreignscan_path(root, rel, rows, startup, total, pathkeys, outer, private) \
+#define compat_create_foreignscan_path(root, rel, rows, startup, total, pathkeys, outer, private)  \
 	create_foreignscan_path(root, rel, NULL, rows, startup, total, pathkeys, outer, NULL, private)
 #define compat_create_foreign_join_path(root, rel, rows, startup, total, pathkeys, outer, private) \
 	create_foreign_join_path(root, rel, NULL, rows, startup, total, pathkeys, outer, NULL, private)
-#define compat_create_foreign_upper_path(root, rel, target, rows, startup, total, pathkeys, private) \
+#define compat_create_foreign_upper_path(root, rel, target, rows, startup, total, pathkeys,        \
+										 private)                                                  \
 	create_foreign_upper_path(root, rel, target, rows, startup, total, pathkeys, NULL, private)
 #else
-#define compat_create_foreignscan_path(root, rel, rows, startup, total, pathkeys, outer, private) \
-	create_foreignscan_path(root, rel, NULL, rows, startup, total, pathkeys, outer, NULL, NIL, private)
+#define compat_create_foreignscan_path(root, rel, rows, startup, total, pathkeys, outer, private)  \
+	create_foreignscan_path(root, rel, NULL, rows, startup, total, pathkeys, outer, NULL, NIL,     \
+							private)
 #define compat_create_foreign_join_path(root, rel, rows, startup, total, pathkeys, outer, private) \
-	create_foreign_join_path(root, rel, NULL, rows, startup, total, pathkeys, outer, NULL, NIL, private)
-#define compat_create_foreign_upper_path(root, rel, target, rows, startup, total, pathkeys, private) \
+	create_foreign_join_path(root, rel, NULL, rows, startup, total, pathkeys, outer, NULL, NIL,    \
+							 private)
+#define compat_create_foreign_upper_path(root, rel, target, rows, startup, total, pathkeys,        \
+										 private)                                                  \
 	create_foreign_upper_path(root, rel, target, rows, startup, total, pathkeys, NULL, NIL, private)
 #endif
 
@@ -204,27 +207,25 @@ typedef bool TU_UpdateIndexes;
  * blocks come out of a stream and false ends the sample. The stream's blocks are not read.
  */
 #if PG_VERSION_NUM < 170000
-#define COMPAT_ANALYZE_NEXT_BLOCK(name, prepare) \
-static bool \
-name(TableScanDesc scan, BlockNumber block, BufferAccessStrategy strategy) \
-{ \
-	return prepare(scan, block); \
-} \
-extern int no_such_variable
+#define COMPAT_ANALYZE_NEXT_BLOCK(name, prepare)                                                   \
+	static bool name(TableScanDesc scan, BlockNumber block, BufferAccessStrategy strategy)         \
+	{                                                                                              \
+		return prepare(scan, block);                                                               \
+	}                                                                                              \
+	extern int no_such_variable
 #else
-#define COMPAT_ANALYZE_NEXT_BLOCK(name, prepare) \
-static bool \
-name(TableScanDesc scan, ReadStream *stream) \
-{ \
-	BufferAccessStrategy strategy; \
-	BlockNumber block; \
-\
-	while (BlockNumberIsValid(block = read_stream_next_block(stream, &strategy))) \
-		if (prepare(scan, block)) \
-			return true; \
-	return false; \
-} \
-extern int no_such_variable
+#define COMPAT_ANALYZE_NEXT_BLOCK(name, prepare)                                                   \
+	static bool name(TableScanDesc scan, ReadStream *stream)                                       \
+	{                                                                                              \
+		BufferAccessStrategy strategy;                                                             \
+		BlockNumber block;                                                                         \
+                                                                                                   \
+		while (BlockNumberIsValid(block = read_stream_next_block(stream, &strategy)))              \
+			if (prepare(scan, block))                                                              \
+				return true;                                                                       \
+		return false;                                                                              \
+	}                                                                                              \
+	extern int no_such_variable
 #endif
 
-#endif							/* MAGIC_COMPAT_H */
+#endif /* MAGIC_COMPAT_H */

@@ -23,11 +23,10 @@ void
 _PG_init(void)
 {
 	if (!process_shared_preload_libraries_in_progress)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("magic_fdw must be loaded via shared_preload_libraries"),
-				 errhint("Add this line to postgresql.conf and restart the server: "
-						 "shared_preload_libraries = 'magic_fdw'")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("magic_fdw must be loaded via shared_preload_libraries"),
+						errhint("Add this line to postgresql.conf and restart the server: "
+								"shared_preload_libraries = 'magic_fdw'")));
 
 	engine_init();
 	api_init();

@@ -517,7 +517,7 @@ commit(Apply *apply, const Event *unused)
 #ifdef MAGIC_BREAK_POSITION
 	/* A build that must fail the kill tests: the position in a transaction of its own. */
 	apply->engine->commit(apply->conn, NULL, 0);
-	ForceSyncCommit();			/* else a kill right after loses the rows too, and all is well */
+	ForceSyncCommit(); /* else a kill right after loses the rows too, and all is well */
 	CommitTransactionCommand();
 	StartTransactionCommand();
 	apply->engine->begin(apply->conn, apply->config.feed_id);

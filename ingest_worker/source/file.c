@@ -37,9 +37,9 @@ typedef struct FileSource
 	int inotify_fd; /* -1 = none */
 
 	/* the file being read */
-	int fd;			/* -1 = none yet */
+	int fd; /* -1 = none yet */
 	char name[SOURCE_NAME_LEN];
-	bool resumed;	/* the first record's magic says whether the stored position is one */
+	bool resumed; /* the first record's magic says whether the stored position is one */
 
 	/* bytes [start, start + filled) of the file; the record at hand begins at start + taken */
 	char *buffer;
@@ -47,7 +47,7 @@ typedef struct FileSource
 	int64 start;
 	size_t filled;
 	size_t taken;
-	bool holding;	/* a record has been given out and not released */
+	bool holding; /* a record has been given out and not released */
 	size_t held_len;
 	int64 first_seen_ms;
 } FileSource;
@@ -123,13 +123,14 @@ open_file(FileSource *file, const char *name, int64 offset, SourceError *error)
 			source_fail(error, false, ERRCODE_UNDEFINED_FILE,
 						"file \"%s\" is no longer in directory \"%s\"", name, file->directory);
 			source_detail(error, "The feed would read on there, at byte " INT64_FORMAT ".", offset);
-			source_hint(error, "Put the file back (Drainer's retention-time may be too short), then "
-							   "resume; or drop the feed and load the tables anew.");
+			source_hint(error,
+						"Put the file back (Drainer's retention-time may be too short), then "
+						"resume; or drop the feed and load the tables anew.");
 		}
 		else
 			source_fail(error, errno_is_passing(code), ERRCODE_UNDEFINED_FILE,
-						"could not open file \"%s\" in directory \"%s\": %s", name,
-						file->directory, strerror(code));
+						"could not open file \"%s\" in directory \"%s\": %s", name, file->directory,
+						strerror(code));
 		return false;
 	}
 	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
@@ -145,7 +146,9 @@ open_file(FileSource *file, const char *name, int64 offset, SourceError *error)
 		source_fail(error, false, ERRCODE_DATA_CORRUPTED,
 					"file \"%s\" in directory \"%s\" is shorter than what was read from it", name,
 					file->directory);
-		source_detail(error, "It has " INT64_FORMAT " bytes; the feed would read on at byte " INT64_FORMAT ".",
+		source_detail(error,
+					  "It has " INT64_FORMAT " bytes; the feed would read on at byte " INT64_FORMAT
+					  ".",
 					  (int64) st.st_size, offset);
 		source_hint(error, "The directory was replaced or restored. Put the right files back, then "
 						   "resume; or drop the feed and load the tables anew.");
@@ -516,9 +519,9 @@ check_evidence(FileSource *file, const SourceEvidence *evidence, SourceError *er
 	source_fail(error, false, ERRCODE_DATA_CORRUPTED,
 				"file \"%s\" in directory \"%s\" has changed at byte " INT64_FORMAT,
 				evidence->at.file, file->directory, evidence->at.offset);
-	source_detail(error, "The record that was applied last, with TS " INT64_FORMAT
-						 ", is not there any more.",
-				  evidence->commit_ts);
+	source_detail(
+		error, "The record that was applied last, with TS " INT64_FORMAT ", is not there any more.",
+		evidence->commit_ts);
 	source_hint(error, "The directory was replaced or is written by another Drainer. Put the right "
 					   "files back, then resume; or drop the feed and load the tables anew.");
 	return false;

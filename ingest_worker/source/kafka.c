@@ -40,18 +40,18 @@ typedef struct KafkaSource
 	rd_kafka_t *client;
 	rd_kafka_topic_t *topic;
 	rd_kafka_queue_t *queue;
-	int partitions;		 /* that are being read */
-	int pipe[2];		 /* wakes the worker */
+	int partitions; /* that are being read */
+	int pipe[2];	/* wakes the worker */
 	bool ignore_gaps;
 
-	int64 start;		 /* first offset to give out */
-	int64 expected;		 /* the next one, -1 = whatever comes first */
-	int64 seen_end;		 /* end of the partition when it was last reached, -1 = not yet */
+	int64 start;	/* first offset to give out */
+	int64 expected; /* the next one, -1 = whatever comes first */
+	int64 seen_end; /* end of the partition when it was last reached, -1 = not yet */
 	SourceEvidence evidence;
-	bool verify;		 /* the evidence is still to be compared */
+	bool verify; /* the evidence is still to be compared */
 
 	rd_kafka_message_t *held;
-	bool down;			 /* no broker answers */
+	bool down; /* no broker answers */
 	char trouble[SOURCE_TEXT_LEN];
 	char last_log[SOURCE_TEXT_LEN];
 } KafkaSource;
@@ -151,8 +151,8 @@ set_property(rd_kafka_conf_t *conf, const char *name, const char *value, SourceE
 
 	if (rd_kafka_conf_set(conf, name, value, reason, sizeof(reason)) == RD_KAFKA_CONF_OK)
 		return true;
-	source_fail(error, false, ERRCODE_INVALID_PARAMETER_VALUE,
-				"librdkafka refused property \"%s\"", name);
+	source_fail(error, false, ERRCODE_INVALID_PARAMETER_VALUE, "librdkafka refused property \"%s\"",
+				name);
 	source_detail(error, "It said: %s", reason);
 	return false;
 }
@@ -252,8 +252,8 @@ broker_error(KafkaSource *kafka, const char *doing, rd_kafka_resp_err_t code, So
 	if (forbidden)
 	{
 		source_fail(error, false, ERRCODE_INSUFFICIENT_PRIVILEGE,
-					"not allowed to read topic \"%s\" at %s: %s", kafka->topic_name,
-					kafka->brokers, rd_kafka_err2str(code));
+					"not allowed to read topic \"%s\" at %s: %s", kafka->topic_name, kafka->brokers,
+					rd_kafka_err2str(code));
 		source_hint(error, "Grant the right in Kafka, then resume the feed.");
 		return;
 	}
@@ -317,15 +317,14 @@ check_position(KafkaSource *kafka, const SourceConfig *config, SourceError *erro
 		source_fail(error, false, ERRCODE_DATA_CORRUPTED,
 					"topic \"%s\", partition 0 no longer holds offset " INT64_FORMAT,
 					kafka->topic_name, config->start.offset);
-		source_detail(error,
-					  config->start.offset < low
-						  ? "Its log begins at offset " INT64_FORMAT
-							" and ends before " INT64_FORMAT
-							": messages that were not applied have been deleted."
-						  : "Its log begins at offset " INT64_FORMAT
-							" and ends before " INT64_FORMAT
-							": the topic was deleted and made anew, or lost its end.",
-					  low, high);
+		source_detail(
+			error,
+			config->start.offset < low
+				? "Its log begins at offset " INT64_FORMAT " and ends before " INT64_FORMAT
+				  ": messages that were not applied have been deleted."
+				: "Its log begins at offset " INT64_FORMAT " and ends before " INT64_FORMAT
+				  ": the topic was deleted and made anew, or lost its end.",
+			low, high);
 		source_hint(error, "What is missing cannot be read again: drop the feed and load the "
 						   "tables anew. If the messages are in the topic at other offsets, use "
 						   "magic.seek and magic.resume.");
@@ -409,8 +408,8 @@ kafka_trouble(Source *source)
 	int64 low;
 
 	rd_kafka_poll(kafka->client, 0);
-	if (kafka->down && query_offsets(kafka, &low, &end.offset, PROBE_TIMEOUT_MS) ==
-						   RD_KAFKA_RESP_ERR_NO_ERROR)
+	if (kafka->down &&
+		query_offsets(kafka, &low, &end.offset, PROBE_TIMEOUT_MS) == RD_KAFKA_RESP_ERR_NO_ERROR)
 		kafka->down = false;
 	return kafka->down ? kafka->trouble : NULL;
 }
@@ -529,9 +528,10 @@ check_message(KafkaSource *kafka, const rd_kafka_message_t *message, SourceError
 {
 	if (message->partition != 0)
 	{
-		source_fail(error, false, ERRCODE_DATA_CORRUPTED,
-					"topic \"%s\" has a message outside partition 0: partition %d, offset " INT64_FORMAT,
-					kafka->topic_name, message->partition, message->offset);
+		source_fail(
+			error, false, ERRCODE_DATA_CORRUPTED,
+			"topic \"%s\" has a message outside partition 0: partition %d, offset " INT64_FORMAT,
+			kafka->topic_name, message->partition, message->offset);
 		source_detail(error, "Drainer writes partition 0 only; with more there is no order.");
 		source_hint(error, "Check that the topic is Drainer's and that nothing else writes to it.");
 		return false;
@@ -541,11 +541,13 @@ check_message(KafkaSource *kafka, const rd_kafka_message_t *message, SourceError
 		source_fail(error, false, ERRCODE_DATA_CORRUPTED,
 					"topic \"%s\", partition 0 has a hole before offset " INT64_FORMAT,
 					kafka->topic_name, message->offset);
-		source_detail(error, "Offset " INT64_FORMAT " was to come next; everything before it is applied.",
+		source_detail(error,
+					  "Offset " INT64_FORMAT " was to come next; everything before it is applied.",
 					  kafka->expected);
-		source_hint(error, "If the topic is compacted or written by transactions, holes are normal: "
-						   "use magic.alter_feed(..., on_gap => 'ignore') and magic.resume. Else "
-						   "messages are lost.");
+		source_hint(error,
+					"If the topic is compacted or written by transactions, holes are normal: "
+					"use magic.alter_feed(..., on_gap => 'ignore') and magic.resume. Else "
+					"messages are lost.");
 		return false;
 	}
 	return true;

@@ -31,22 +31,22 @@ typedef struct SourcePosition
 /* One record. What the pointers show belongs to the source until source_release(). */
 typedef struct SourceRecord
 {
-	const char *topic;		  /* for files the directory */
-	int32 partition;		  /* 0 for files */
-	SourcePosition at;		  /* the record's own position */
-	SourcePosition next;	  /* the position after it: what to store once it is applied */
-	int64 timestamp_ms;		  /* Kafka: the message's timestamp; file: first sight; 0 = unknown */
-	const uint8 *key;		  /* NULL if there is none */
+	const char *topic;	 /* for files the directory */
+	int32 partition;	 /* 0 for files */
+	SourcePosition at;	 /* the record's own position */
+	SourcePosition next; /* the position after it: what to store once it is applied */
+	int64 timestamp_ms;	 /* Kafka: the message's timestamp; file: first sight; 0 = unknown */
+	const uint8 *key;	 /* NULL if there is none */
 	size_t key_len;
-	const uint8 *value;		  /* the payload: Kafka value, or the protobuf inside a file record */
+	const uint8 *value; /* the payload: Kafka value, or the protobuf inside a file record */
 	size_t value_len;
-	uint32 crc;				  /* CRC-32C of the value */
-	void *owner;			  /* the source's handle */
+	uint32 crc;	 /* CRC-32C of the value */
+	void *owner; /* the source's handle */
 } SourceRecord;
 
 typedef struct SourceError
 {
-	bool retry;				  /* true: try again later (broker down); false: rest in `error` */
+	bool retry; /* true: try again later (broker down); false: rest in `error` */
 	int sqlstate;
 	char message[SOURCE_TEXT_LEN];
 	char detail[SOURCE_TEXT_LEN]; /* "" = none */
@@ -72,10 +72,10 @@ typedef struct SourceEvidence
 typedef struct SourceConfig
 {
 	const FeedUri *uri;
-	SourcePosition start;	  /* offset -1 = the beginning of what the source has */
+	SourcePosition start; /* offset -1 = the beginning of what the source has */
 	SourceEvidence evidence;
-	bool ignore_gaps;		  /* on_gap = ignore */
-	int64 memory_limit;		  /* bytes that fetching ahead may hold */
+	bool ignore_gaps;	/* on_gap = ignore */
+	int64 memory_limit; /* bytes that fetching ahead may hold */
 } SourceConfig;
 
 typedef struct Source Source;

@@ -182,7 +182,8 @@ inprocess_drop_schema(MagicConnection *conn, const char *name, Oid owner)
 {
 	Oid nsp = get_namespace_oid(name, true);
 
-	if (!OidIsValid(nsp) || !object_ownercheck(NamespaceRelationId, nsp, owner) || !schema_is_empty(nsp))
+	if (!OidIsValid(nsp) || !object_ownercheck(NamespaceRelationId, nsp, owner) ||
+		!schema_is_empty(nsp))
 		return;
 	run_as(owner, psprintf("DROP SCHEMA %s", quote_identifier(name)));
 }

@@ -25,8 +25,8 @@ PGDLLEXPORT PG_FUNCTION_INFO_V1(magic_export_snapshot);
 static int
 pack_borders(Relation rel, int n, ItemPointer borders)
 {
-	uint64	   *starts = palloc(sizeof(uint64) * n);
-	int			parts = engine_partitions(rel, GetActiveSnapshot(), n, starts);
+	uint64 *starts = palloc(sizeof(uint64) * n);
+	int parts = engine_partitions(rel, GetActiveSnapshot(), n, starts);
 
 	for (int i = 1; i < parts; i++)
 		ItemPointerSet(&borders[i - 1], starts[i] / ENGINE_ROWS_PER_TID_BLOCK,
@@ -40,7 +40,7 @@ static int
 block_borders(Relation rel, int n, ItemPointer borders)
 {
 	BlockNumber blocks = RelationGetNumberOfBlocks(rel);
-	int			parts = Min(n, Max(blocks, 1));
+	int parts = Min(n, Max(blocks, 1));
 
 	for (int i = 1; i < parts; i++)
 		ItemPointerSet(&borders[i - 1], (BlockNumber) ((uint64) i * blocks / parts), 0);
@@ -56,16 +56,15 @@ block_borders(Relation rel, int n, ItemPointer borders)
 Datum
 magic_partition_borders(PG_FUNCTION_ARGS)
 {
-	Relation	rel = table_open(PG_GETARG_OID(0), AccessShareLock);
-	int			n = PG_GETARG_INT32(1);
+	Relation rel = table_open(PG_GETARG_OID(0), AccessShareLock);
+	int n = PG_GETARG_INT32(1);
 	ItemPointer borders;
-	Datum	   *datums;
-	int			count = 0;
+	Datum *datums;
+	int count = 0;
 
 	if (n < 1 || n > 10000)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the number of partitions must be from 1 to 10000")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("the number of partitions must be from 1 to 10000")));
 	borders = palloc(sizeof(ItemPointerData) * n);
 	if (engine_is_magic(rel))
 		count = pack_borders(rel, n, borders);
@@ -76,8 +75,8 @@ magic_partition_borders(PG_FUNCTION_ARGS)
 	datums = palloc(sizeof(Datum) * n);
 	for (int i = 0; i < count; i++)
 		datums[i] = PointerGetDatum(&borders[i]);
-	PG_RETURN_ARRAYTYPE_P(construct_array(datums, count, TIDOID, sizeof(ItemPointerData), false,
-										  TYPALIGN_SHORT));
+	PG_RETURN_ARRAYTYPE_P(
+		construct_array(datums, count, TIDOID, sizeof(ItemPointerData), false, TYPALIGN_SHORT));
 }
 
 /*

@@ -54,8 +54,8 @@ lock_base(const char *schema, const char *name)
 {
 	for (;;)
 	{
-		Oid			nspoid = get_namespace_oid(schema, true);
-		Oid			relid = OidIsValid(nspoid) ? get_relname_relid(name, nspoid) : InvalidOid;
+		Oid nspoid = get_namespace_oid(schema, true);
+		Oid relid = OidIsValid(nspoid) ? get_relname_relid(name, nspoid) : InvalidOid;
 
 		if (!OidIsValid(relid))
 			raise_missing_base(schema, name);
@@ -70,10 +70,9 @@ static void
 check_relkind(Oid foreigntableid, Oid relid, char relkind, const char *schema, const char *name)
 {
 	if (relid == foreigntableid)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-				 errmsg("foreign table \"%s\" shows itself", name),
-				 errhint("Set the options \"schema_name\" and \"table_name\".")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+						errmsg("foreign table \"%s\" shows itself", name),
+						errhint("Set the options \"schema_name\" and \"table_name\".")));
 	switch (relkind)
 	{
 		case RELKIND_RELATION:
@@ -89,19 +88,18 @@ check_relkind(Oid foreigntableid, Oid relid, char relkind, const char *schema, c
 						 errhint("Let the foreign table show the relation behind that one.")));
 			return;
 		default:
-			ereport(ERROR,
-					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-					 errmsg("\"%s.%s\" is not a table or view", schema, name)));
+			ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+							errmsg("\"%s.%s\" is not a table or view", schema, name)));
 	}
 }
 
 static void
 fill_column(BaseColumn *column, Oid foreigntableid, Form_pg_attribute att, Oid relid)
 {
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
-	column->name = connector_option(GetForeignColumnOptions(foreigntableid, att->attnum),
-									"column_name");
+	column->name =
+		connector_option(GetForeignColumnOptions(foreigntableid, att->attnum), "column_name");
 	if (column->name == NULL)
 		column->name = pstrdup(NameStr(att->attname));
 	column->foreign_type = att->atttypid;
@@ -114,7 +112,8 @@ fill_column(BaseColumn *column, Oid foreigntableid, Form_pg_attribute att, Oid r
 	column->attnum = ((Form_pg_attribute) GETSTRUCT(tuple))->attnum;
 	column->type = ((Form_pg_attribute) GETSTRUCT(tuple))->atttypid;
 	column->collation = ((Form_pg_attribute) GETSTRUCT(tuple))->attcollation;
-	column->always_generated = ((Form_pg_attribute) GETSTRUCT(tuple))->attgenerated != '\0' ||
+	column->always_generated =
+		((Form_pg_attribute) GETSTRUCT(tuple))->attgenerated != '\0' ||
 		((Form_pg_attribute) GETSTRUCT(tuple))->attidentity == ATTRIBUTE_IDENTITY_ALWAYS;
 	ReleaseSysCache(tuple);
 }
@@ -123,8 +122,8 @@ BaseRelation *
 connector_base(Oid foreigntableid)
 {
 	BaseRelation *base = palloc0(sizeof(BaseRelation));
-	Relation	rel;
-	TupleDesc	desc;
+	Relation rel;
+	TupleDesc desc;
 
 	connector_require_engine(GetForeignServer(GetForeignServerIdByRelId(foreigntableid)));
 	base->foreigntableid = foreigntableid;

@@ -36,8 +36,8 @@
 /* What a server stands for. */
 typedef enum ServerKind
 {
-	SERVER_MAGIC_LOCAL,			/* engine 'magic' in this database: in process */
-	SERVER_KAFKA_SOURCE			/* source 'kafka': secrets of a feed, holds no tables */
+	SERVER_MAGIC_LOCAL, /* engine 'magic' in this database: in process */
+	SERVER_KAFKA_SOURCE /* source 'kafka': secrets of a feed, holds no tables */
 } ServerKind;
 
 /* Checks a server's whole option list and says what it stands for; raises what is wrong. */
@@ -58,26 +58,26 @@ extern int connector_int_option(Oid foreigntableid, const char *name, int defaul
 /* A column of a foreign table and the one behind it. */
 typedef struct BaseColumn
 {
-	const char *name;			/* name in the base; NULL if the foreign column is dropped */
-	AttrNumber	attnum;			/* in the base; invalid if the base has no such column */
-	Oid			type;			/* of the base's column */
-	Oid			collation;
-	Oid			foreign_type;	/* of the foreign table's column */
-	int32		foreign_typmod;
-	Oid			foreign_collation;
-	bool		always_generated;	/* the base makes it: generated, or identity always */
+	const char *name;  /* name in the base; NULL if the foreign column is dropped */
+	AttrNumber attnum; /* in the base; invalid if the base has no such column */
+	Oid type;		   /* of the base's column */
+	Oid collation;
+	Oid foreign_type; /* of the foreign table's column */
+	int32 foreign_typmod;
+	Oid foreign_collation;
+	bool always_generated; /* the base makes it: generated, or identity always */
 } BaseColumn;
 
 typedef struct BaseRelation
 {
-	Oid			foreigntableid;
-	Oid			relid;
+	Oid foreigntableid;
+	Oid relid;
 	const char *schema;
 	const char *name;
-	char		relkind;
-	bool		has_ctid;		/* ctid alone names a row: a plain table without children */
-	int			ncolumns;		/* of the foreign table */
-	BaseColumn *columns;		/* by attribute number of the foreign table, from 1, less 1 */
+	char relkind;
+	bool has_ctid;		 /* ctid alone names a row: a plain table without children */
+	int ncolumns;		 /* of the foreign table */
+	BaseColumn *columns; /* by attribute number of the foreign table, from 1, less 1 */
 } BaseRelation;
 
 /*
@@ -97,20 +97,20 @@ extern BaseColumn *connector_column(BaseRelation *base, AttrNumber attnum);
 /* An inner query, planned. */
 typedef struct InnerQuery
 {
-	const char *relation;		/* name of the foreign table */
-	char	   *sql;
+	const char *relation; /* name of the foreign table */
+	char *sql;
 	PlannedStmt *stmt;
-	int			nparams;
-	Oid		   *param_types;
-	List	   *held;			/* Relations of the plan, kept open by connector_hold() */
+	int nparams;
+	Oid *param_types;
+	List *held; /* Relations of the plan, kept open by connector_hold() */
 } InnerQuery;
 
 /* An error context that names the foreign table while the inner query is worked on. */
 typedef struct ConnectorContext
 {
 	ErrorContextCallback callback;
-	const char *relation;		/* the foreign table */
-	const char *sql;			/* the inner query if there is one */
+	const char *relation; /* the foreign table */
+	const char *sql;	  /* the inner query if there is one */
 } ConnectorContext;
 
 extern void connector_context_push(ConnectorContext *context, const char *relation,
@@ -121,16 +121,16 @@ extern void connector_context_pop(ConnectorContext *context);
 typedef enum QueryPurpose
 {
 	QUERY_PLAIN,
-	QUERY_LOCK_ROWS,			/* SELECT on a plain table that locks the rows that it returns */
-	QUERY_BY_CTID				/* changes a row that such a SELECT has locked */
+	QUERY_LOCK_ROWS, /* SELECT on a plain table that locks the rows that it returns */
+	QUERY_BY_CTID	 /* changes a row that such a SELECT has locked */
 } QueryPurpose;
 
 /*
  * Parses, rewrites and plans one statement; name resolution and rights are those of `userid`.
  * `foreigntableid` guards against recursion.
  */
-extern InnerQuery *connector_query(const char *sql, Oid foreigntableid, Oid userid,
-								   int nparams, Oid *param_types, QueryPurpose purpose);
+extern InnerQuery *connector_query(const char *sql, Oid foreigntableid, Oid userid, int nparams,
+								   Oid *param_types, QueryPurpose purpose);
 
 /*
  * Keeps the plan's relations open until it is released, so that this session cannot alter them
@@ -149,14 +149,14 @@ extern void connector_close(QueryDesc *desc);
  * triggers. RETURNING rows go to `store` if that is given. Returns the number of rows processed.
  * `latest`: rows are found by a snapshot taken now (they were locked by the outer scan).
  */
-extern uint64 connector_execute(InnerQuery *query, ParamListInfo params, EState *outer,
-								bool latest, Tuplestorestate *store);
+extern uint64 connector_execute(InnerQuery *query, ParamListInfo params, EState *outer, bool latest,
+								Tuplestorestate *store);
 
 /* Settings under which SQL text means the same to writer and reader; undo by AtEOXact_GUC. */
-extern int	connector_neutral_settings(void);
+extern int connector_neutral_settings(void);
 
 /* The user whose rights count, given checkAsUser. */
-extern Oid	connector_user(Oid check_as_user);
+extern Oid connector_user(Oid check_as_user);
 
 /* ---- plan.c ---- */
 
@@ -166,26 +166,26 @@ extern Oid	connector_user(Oid check_as_user);
  */
 typedef struct ConnectorRel
 {
-	BaseRelation *base;			/* of a foreign table, else NULL */
-	BaseRelation **bases;		/* by range table index: those of `relids` */
-	Oid			userid;
-	const char *description;	/* for EXPLAIN: what is joined or grouped */
-	List	   *remote_conds;	/* RestrictInfos: WHERE of the inner query */
-	List	   *local_conds;	/* RestrictInfos */
-	List	   *not_pushed;		/* text "clause (reason)" as String nodes */
-	Bitmapset  *attrs_used;		/* offset by FirstLowInvalidHeapAttributeNumber */
-	double		rows;			/* that the inner query returns */
-	int			width;
-	Cost		startup_cost;	/* of the inner query */
-	Cost		total_cost;
-	Relids		relids;			/* of the foreign tables in it */
+	BaseRelation *base;	  /* of a foreign table, else NULL */
+	BaseRelation **bases; /* by range table index: those of `relids` */
+	Oid userid;
+	const char *description; /* for EXPLAIN: what is joined or grouped */
+	List *remote_conds;		 /* RestrictInfos: WHERE of the inner query */
+	List *local_conds;		 /* RestrictInfos */
+	List *not_pushed;		 /* text "clause (reason)" as String nodes */
+	Bitmapset *attrs_used;	 /* offset by FirstLowInvalidHeapAttributeNumber */
+	double rows;			 /* that the inner query returns */
+	int width;
+	Cost startup_cost; /* of the inner query */
+	Cost total_cost;
+	Relids relids;				/* of the foreign tables in it */
 	struct ConnectorRel *outer; /* a join: its sides and ON; a grouping: what is grouped */
 	struct ConnectorRel *inner;
-	JoinType	jointype;
-	List	   *on;				/* RestrictInfos */
-	List	   *tlist;			/* a join or grouping: what the inner query computes */
-	bool		grouped;
-	List	   *having;			/* clauses of HAVING to ship */
+	JoinType jointype;
+	List *on;	 /* RestrictInfos */
+	List *tlist; /* a join or grouping: what the inner query computes */
+	bool grouped;
+	List *having; /* clauses of HAVING to ship */
 } ConnectorRel;
 
 /* Cost of the inner query; fills the four estimates. */
@@ -195,13 +195,13 @@ extern void connector_estimate(const char *sql, ConnectorRel *crel, List *params
 /* Items of ForeignScan.fdw_private. */
 enum ScanPrivate
 {
-	SCAN_SQL,					/* String */
-	SCAN_ATTRS,					/* IntList: attribute of the foreign table per output column;
+	SCAN_SQL,		 /* String */
+	SCAN_ATTRS,		 /* IntList: attribute of the foreign table per output column;
 								 * empty: the output is the scan tuple itself */
-	SCAN_LOCK_ROWS,				/* Boolean: the scan feeds an UPDATE or DELETE */
-	SCAN_NOT_PUSHED,			/* List of String */
-	SCAN_USER_RTI,				/* Integer: range table entry whose user counts */
-	SCAN_RELATIONS				/* String for EXPLAIN: what is joined or grouped, or "" */
+	SCAN_LOCK_ROWS,	 /* Boolean: the scan feeds an UPDATE or DELETE */
+	SCAN_NOT_PUSHED, /* List of String */
+	SCAN_USER_RTI,	 /* Integer: range table entry whose user counts */
+	SCAN_RELATIONS	 /* String for EXPLAIN: what is joined or grouped, or "" */
 };
 
 extern void connector_foreign_scan_sizes(PlannerInfo *root, RelOptInfo *baserel,
@@ -212,10 +212,9 @@ extern void connector_add_path(PlannerInfo *root, RelOptInfo *rel, double inner_
 							   Cost startup_cost, Cost total_cost, List *pathkeys, double limit,
 							   Relids outer);
 extern void connector_join_paths(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerrel,
-								 RelOptInfo *innerrel, JoinType jointype,
-								 JoinPathExtraData *extra);
-extern void connector_upper_paths(PlannerInfo *root, UpperRelationKind stage,
-								  RelOptInfo *input_rel, RelOptInfo *output_rel, void *extra);
+								 RelOptInfo *innerrel, JoinType jointype, JoinPathExtraData *extra);
+extern void connector_upper_paths(PlannerInfo *root, UpperRelationKind stage, RelOptInfo *input_rel,
+								  RelOptInfo *output_rel, void *extra);
 
 /* The text of a clause for EXPLAIN, with the reason why it stays here. */
 extern Node *connector_not_pushed(RelOptInfo *baserel, BaseRelation *base, Node *clause,
@@ -235,9 +234,9 @@ extern bool connector_needs_collate(Node *node, ConnectorRel *crel);
 typedef struct DeparseContext
 {
 	ConnectorRel *crel;
-	StringInfo	buf;
-	List	   *params;			/* expressions to pass as $1, $2, ... */
-	int			first_param;	/* number of parameters before them */
+	StringInfo buf;
+	List *params;	 /* expressions to pass as $1, $2, ... */
+	int first_param; /* number of parameters before them */
 } DeparseContext;
 
 extern void connector_deparse_expr(Expr *expr, DeparseContext *context);
@@ -265,4 +264,4 @@ extern void connector_fill_slot(TupleTableSlot *to, TupleTableSlot *from, List *
 /* A parameter list of external parameters of these types, all NULL. */
 extern ParamListInfo connector_params(int n, const Oid *types);
 
-#endif							/* CONNECTOR_H */
+#endif /* CONNECTOR_H */

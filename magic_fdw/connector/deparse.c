@@ -31,7 +31,7 @@
 static void
 append_type(StringInfo buf, Oid type, int32 typmod)
 {
-	bits16		flags = FORMAT_TYPE_TYPEMOD_GIVEN;
+	bits16 flags = FORMAT_TYPE_TYPEMOD_GIVEN;
 
 	if (type >= FirstGenbkiObjectId)
 		flags |= FORMAT_TYPE_FORCE_QUALIFY;
@@ -41,9 +41,9 @@ append_type(StringInfo buf, Oid type, int32 typmod)
 static void
 append_collate(StringInfo buf, Oid collation)
 {
-	char	   *name = get_collation_name(collation);
-	HeapTuple	tuple = SearchSysCache1(COLLOID, ObjectIdGetDatum(collation));
-	Oid			nspoid = ((Form_pg_collation) GETSTRUCT(tuple))->collnamespace;
+	char *name = get_collation_name(collation);
+	HeapTuple tuple = SearchSysCache1(COLLOID, ObjectIdGetDatum(collation));
+	Oid nspoid = ((Form_pg_collation) GETSTRUCT(tuple))->collnamespace;
 
 	ReleaseSysCache(tuple);
 	appendStringInfo(buf, " COLLATE %s",
@@ -86,8 +86,8 @@ append_column(BaseRelation *base, Index varno, AttrNumber attnum, StringInfo buf
 static void
 append_param(Node *node, DeparseContext *context)
 {
-	int			n = context->first_param;
-	ListCell   *lc;
+	int n = context->first_param;
+	ListCell *lc;
 
 	foreach (lc, context->params)
 	{
@@ -105,8 +105,8 @@ append_param(Node *node, DeparseContext *context)
 static void
 append_const(Const *con, DeparseContext *context)
 {
-	StringInfo	buf = context->buf;
-	bool		collate = connector_needs_collate((Node *) con, context->crel);
+	StringInfo buf = context->buf;
+	bool collate = connector_needs_collate((Node *) con, context->crel);
 
 	if (collate)
 		appendStringInfoChar(buf, '(');
@@ -119,9 +119,9 @@ append_const(Const *con, DeparseContext *context)
 		appendStringInfoString(buf, DatumGetBool(con->constvalue) ? "true" : "false");
 	else
 	{
-		Oid			output;
-		bool		isvarlena;
-		char	   *text;
+		Oid output;
+		bool isvarlena;
+		char *text;
 
 		getTypeOutputInfo(con->consttype, &output, &isvarlena);
 		text = OidOutputFunctionCall(output, con->constvalue);
@@ -143,7 +143,7 @@ append_const(Const *con, DeparseContext *context)
 static void
 append_list(List *exprs, const char *separator, DeparseContext *context)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	foreach (lc, exprs)
 	{
@@ -181,9 +181,9 @@ static void
 append_boolean_test(BooleanTest *test, DeparseContext *context)
 {
 	static const char *const tests[] = {
-		[IS_TRUE] = "IS TRUE",[IS_NOT_TRUE] = "IS NOT TRUE",
-		[IS_FALSE] = "IS FALSE",[IS_NOT_FALSE] = "IS NOT FALSE",
-		[IS_UNKNOWN] = "IS UNKNOWN",[IS_NOT_UNKNOWN] = "IS NOT UNKNOWN",
+		[IS_TRUE] = "IS TRUE",		 [IS_NOT_TRUE] = "IS NOT TRUE",
+		[IS_FALSE] = "IS FALSE",	 [IS_NOT_FALSE] = "IS NOT FALSE",
+		[IS_UNKNOWN] = "IS UNKNOWN", [IS_NOT_UNKNOWN] = "IS NOT UNKNOWN",
 	};
 
 	appendStringInfoChar(context->buf, '(');
@@ -194,8 +194,8 @@ append_boolean_test(BooleanTest *test, DeparseContext *context)
 static void
 append_relabel(RelabelType *relabel, DeparseContext *context)
 {
-	Oid			from = exprCollation((Node *) relabel->arg);
-	bool		collate = OidIsValid(relabel->resultcollid) && relabel->resultcollid != from;
+	Oid from = exprCollation((Node *) relabel->arg);
+	bool collate = OidIsValid(relabel->resultcollid) && relabel->resultcollid != from;
 
 	appendStringInfoChar(context->buf, '(');
 	connector_deparse_expr(relabel->arg, context);
@@ -212,12 +212,12 @@ append_relabel(RelabelType *relabel, DeparseContext *context)
 static void
 append_case(CaseExpr *expr, DeparseContext *context)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	appendStringInfoString(context->buf, "(CASE");
 	foreach (lc, expr->args)
 	{
-		CaseWhen   *when = lfirst_node(CaseWhen, lc);
+		CaseWhen *when = lfirst_node(CaseWhen, lc);
 
 		appendStringInfoString(context->buf, " WHEN ");
 		connector_deparse_expr(when->expr, context);
@@ -235,7 +235,7 @@ append_case(CaseExpr *expr, DeparseContext *context)
 static void
 append_aggregate(Aggref *agg, DeparseContext *context)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	appendStringInfo(context->buf, "%s(", quote_identifier(get_func_name(agg->aggfnoid)));
 	if (agg->aggdistinct)
@@ -260,7 +260,7 @@ append_aggregate(Aggref *agg, DeparseContext *context)
 void
 connector_deparse_expr(Expr *expr, DeparseContext *context)
 {
-	StringInfo	buf = context->buf;
+	StringInfo buf = context->buf;
 
 	switch (nodeTag(expr))
 	{
@@ -289,16 +289,16 @@ connector_deparse_expr(Expr *expr, DeparseContext *context)
 			appendStringInfoChar(buf, ')');
 			break;
 		case T_ScalarArrayOpExpr:
-			{
-				ScalarArrayOpExpr *op = (ScalarArrayOpExpr *) expr;
+		{
+			ScalarArrayOpExpr *op = (ScalarArrayOpExpr *) expr;
 
-				appendStringInfoChar(buf, '(');
-				connector_deparse_expr(linitial(op->args), context);
-				appendStringInfo(buf, " %s %s (", get_opname(op->opno), op->useOr ? "ANY" : "ALL");
-				connector_deparse_expr(lsecond(op->args), context);
-				appendStringInfoString(buf, "))");
-				break;
-			}
+			appendStringInfoChar(buf, '(');
+			connector_deparse_expr(linitial(op->args), context);
+			appendStringInfo(buf, " %s %s (", get_opname(op->opno), op->useOr ? "ANY" : "ALL");
+			connector_deparse_expr(lsecond(op->args), context);
+			appendStringInfoString(buf, "))");
+			break;
+		}
 		case T_FuncExpr:
 			appendStringInfo(buf, "%s(",
 							 quote_identifier(get_func_name(((FuncExpr *) expr)->funcid)));
@@ -311,8 +311,8 @@ connector_deparse_expr(Expr *expr, DeparseContext *context)
 		case T_NullTest:
 			appendStringInfoChar(buf, '(');
 			connector_deparse_expr(((NullTest *) expr)->arg, context);
-			appendStringInfoString(buf, ((NullTest *) expr)->nulltesttype == IS_NULL
-								   ? " IS NULL)" : " IS NOT NULL)");
+			appendStringInfoString(
+				buf, ((NullTest *) expr)->nulltesttype == IS_NULL ? " IS NULL)" : " IS NOT NULL)");
 			break;
 		case T_BooleanTest:
 			append_boolean_test((BooleanTest *) expr, context);
@@ -346,11 +346,11 @@ connector_deparse_expr(Expr *expr, DeparseContext *context)
 void
 connector_deparse_conditions(List *conds, DeparseContext *context)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	foreach (lc, conds)
 	{
-		Node	   *cond = lfirst(lc);
+		Node *cond = lfirst(lc);
 
 		if (IsA(cond, RestrictInfo))
 			cond = (Node *) ((RestrictInfo *) cond)->clause;
@@ -362,10 +362,9 @@ connector_deparse_conditions(List *conds, DeparseContext *context)
 
 /* A comma list of the columns used; *attrs gets their attribute numbers. "NULL" if none is. */
 static void
-append_columns(BaseRelation *base, Index varno, Bitmapset *attrs_used, StringInfo buf,
-			   List **attrs)
+append_columns(BaseRelation *base, Index varno, Bitmapset *attrs_used, StringInfo buf, List **attrs)
 {
-	bool		whole = bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, attrs_used);
+	bool whole = bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, attrs_used);
 
 	*attrs = NIL;
 	for (AttrNumber attnum = 1; attnum <= base->ncolumns; attnum++)
@@ -379,7 +378,8 @@ append_columns(BaseRelation *base, Index varno, Bitmapset *attrs_used, StringInf
 		*attrs = lappend_int(*attrs, attnum);
 	}
 	if (bms_is_member(SelfItemPointerAttributeNumber - FirstLowInvalidHeapAttributeNumber,
-					  attrs_used) && base->has_ctid)
+					  attrs_used) &&
+		base->has_ctid)
 	{
 		appendStringInfo(buf, "%sr%u.ctid", *attrs != NIL ? ", " : "", varno);
 		*attrs = lappend_int(*attrs, SelfItemPointerAttributeNumber);
@@ -392,8 +392,8 @@ append_columns(BaseRelation *base, Index varno, Bitmapset *attrs_used, StringInf
 }
 
 void
-connector_deparse_returning(BaseRelation *base, Index varno, Bitmapset *attrs_used,
-							StringInfo buf, List **attrs)
+connector_deparse_returning(BaseRelation *base, Index varno, Bitmapset *attrs_used, StringInfo buf,
+							List **attrs)
 {
 	appendStringInfoString(buf, " RETURNING ");
 	append_columns(base, varno, attrs_used, buf, attrs);
@@ -406,7 +406,7 @@ connector_deparse_returning(BaseRelation *base, Index varno, Bitmapset *attrs_us
 Expr *
 connector_pathkey_expr(PathKey *pathkey, ConnectorRel *crel)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (pathkey->pk_eclass->ec_has_volatile)
 		return NULL;
@@ -414,18 +414,18 @@ connector_pathkey_expr(PathKey *pathkey, ConnectorRel *crel)
 	{
 		EquivalenceMember *em = lfirst_node(EquivalenceMember, lc);
 		TypeCacheEntry *type;
-		Oid			operator;
+		Oid operator;
 
 		if (em->em_is_child || em->em_is_const || bms_is_empty(em->em_relids) ||
 			!bms_is_subset(em->em_relids, crel->relids))
 			continue;
-		operator = get_opfamily_member(pathkey->pk_opfamily, em->em_datatype, em->em_datatype,
-									   pathkey->pk_strategy);
-		type = lookup_type_cache(exprType((Node *) em->em_expr),
-								 TYPECACHE_LT_OPR | TYPECACHE_GT_OPR);
-		if (!OidIsValid(operator) || operator >= FirstGenbkiObjectId ||
-			operator != (pathkey->pk_strategy == BTLessStrategyNumber ? type->lt_opr
-						 : type->gt_opr) ||
+		operator= get_opfamily_member(pathkey->pk_opfamily, em->em_datatype, em->em_datatype,
+									  pathkey->pk_strategy);
+		type =
+			lookup_type_cache(exprType((Node *) em->em_expr), TYPECACHE_LT_OPR | TYPECACHE_GT_OPR);
+		if (!OidIsValid(operator) ||
+			operator>= FirstGenbkiObjectId || operator!=(
+				pathkey->pk_strategy == BTLessStrategyNumber ? type->lt_opr : type->gt_opr) ||
 			exprCollation((Node *) em->em_expr) != pathkey->pk_eclass->ec_collation ||
 			connector_unshippable(crel, em->em_expr) != NULL)
 			continue;
@@ -437,16 +437,15 @@ connector_pathkey_expr(PathKey *pathkey, ConnectorRel *crel)
 static void
 append_order(List *pathkeys, DeparseContext *context)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	foreach (lc, pathkeys)
 	{
-		PathKey    *pathkey = lfirst_node(PathKey, lc);
-		Expr	   *expr = connector_pathkey_expr(pathkey, context->crel);
+		PathKey *pathkey = lfirst_node(PathKey, lc);
+		Expr *expr = connector_pathkey_expr(pathkey, context->crel);
 
 		Assert(expr != NULL);
-		appendStringInfoString(context->buf,
-							   foreach_current_index(lc) > 0 ? ", " : " ORDER BY ");
+		appendStringInfoString(context->buf, foreach_current_index(lc) > 0 ? ", " : " ORDER BY ");
 		/* parentheses: a bare constant would be a column's position */
 		appendStringInfoChar(context->buf, '(');
 		connector_deparse_expr(expr, context);
@@ -463,7 +462,7 @@ connector_deparse_select(PlannerInfo *root, ConnectorRel *crel, Index varno, Lis
 {
 	StringInfoData buf;
 	DeparseContext context = {crel, &buf, NIL, 0};
-	int			level = connector_neutral_settings();
+	int level = connector_neutral_settings();
 
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, "SELECT ");
@@ -509,15 +508,15 @@ append_from(ConnectorRel *crel, DeparseContext *context)
 static void
 append_group_by(PlannerInfo *root, ConnectorRel *crel, DeparseContext *context)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	foreach (lc, root->parse->groupClause)
 	{
 		SortGroupClause *group = lfirst_node(SortGroupClause, lc);
 		TargetEntry *tle = get_sortgroupref_tle(group->tleSortGroupRef, crel->tlist);
 
-		appendStringInfo(context->buf, "%s%d",
-						 foreach_current_index(lc) > 0 ? ", " : " GROUP BY ", tle->resno);
+		appendStringInfo(context->buf, "%s%d", foreach_current_index(lc) > 0 ? ", " : " GROUP BY ",
+						 tle->resno);
 	}
 	if (crel->having != NIL)
 		appendStringInfoString(context->buf, " HAVING ");
@@ -530,8 +529,8 @@ connector_deparse_computed(PlannerInfo *root, ConnectorRel *crel, List *pathkeys
 {
 	StringInfoData buf;
 	DeparseContext context = {crel, &buf, NIL, 0};
-	int			level = connector_neutral_settings();
-	ListCell   *lc;
+	int level = connector_neutral_settings();
+	ListCell *lc;
 
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, "SELECT ");

@@ -32,20 +32,20 @@
 
 typedef struct ImportOptions
 {
-	bool		collate;
-	bool		not_null;
-	bool		defaults;
+	bool collate;
+	bool not_null;
+	bool defaults;
 } ImportOptions;
 
 static ImportOptions
 import_options(List *options)
 {
 	ImportOptions result = {true, true, false};
-	ListCell   *lc;
+	ListCell *lc;
 
 	foreach (lc, options)
 	{
-		DefElem    *def = lfirst_node(DefElem, lc);
+		DefElem *def = lfirst_node(DefElem, lc);
 
 		if (strcmp(def->defname, "import_collate") == 0)
 			result.collate = defGetBoolean(def);
@@ -54,11 +54,10 @@ import_options(List *options)
 		else if (strcmp(def->defname, "import_default") == 0)
 			result.defaults = defGetBoolean(def);
 		else
-			ereport(ERROR,
-					(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
-					 errmsg("invalid option \"%s\" of IMPORT FOREIGN SCHEMA", def->defname),
-					 errhint("Valid options are: import_collate, import_not_null, "
-							 "import_default.")));
+			ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
+							errmsg("invalid option \"%s\" of IMPORT FOREIGN SCHEMA", def->defname),
+							errhint("Valid options are: import_collate, import_not_null, "
+									"import_default.")));
 	}
 	return result;
 }
@@ -67,7 +66,7 @@ import_options(List *options)
 static const char *
 relations_query(ImportForeignSchemaStmt *stmt, StringInfo buf)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	appendStringInfo(buf,
 					 "SELECT c.oid, c.relname FROM pg_catalog.pg_class c "
@@ -90,18 +89,15 @@ relations_query(ImportForeignSchemaStmt *stmt, StringInfo buf)
 }
 
 static void
-append_column_definition(StringInfo buf, Relation rel, Form_pg_attribute att,
-						 ImportOptions options)
+append_column_definition(StringInfo buf, Relation rel, Form_pg_attribute att, ImportOptions options)
 {
 	appendStringInfo(buf, "%s %s", quote_identifier(NameStr(att->attname)),
 					 format_type_extended(att->atttypid, att->atttypmod,
 										  FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY));
-	appendStringInfo(buf, " OPTIONS (column_name %s)",
-					 quote_literal_cstr(NameStr(att->attname)));
+	appendStringInfo(buf, " OPTIONS (column_name %s)", quote_literal_cstr(NameStr(att->attname)));
 	if (options.collate && OidIsValid(att->attcollation) &&
 		att->attcollation != get_typcollation(att->atttypid))
-		appendStringInfo(buf, " COLLATE %s",
-						 generate_collation_name(att->attcollation));
+		appendStringInfo(buf, " COLLATE %s", generate_collation_name(att->attcollation));
 	if (options.defaults && att->atthasdef && !att->attgenerated)
 	{
 		AttrDefault *defval = RelationGetDescr(rel)->constr->defval;
@@ -123,8 +119,8 @@ append_column_definition(StringInfo buf, Relation rel, Form_pg_attribute att,
 static char *
 table_definition(Oid relid, ImportForeignSchemaStmt *stmt, ImportOptions options)
 {
-	Relation	rel = table_open(relid, AccessShareLock);
-	TupleDesc	desc = RelationGetDescr(rel);
+	Relation rel = table_open(relid, AccessShareLock);
+	TupleDesc desc = RelationGetDescr(rel);
 	StringInfoData buf;
 	const char *separator = "";
 
@@ -151,15 +147,14 @@ import_schema(ImportForeignSchemaStmt *stmt, Oid serverOid)
 {
 	ImportOptions options = import_options(stmt->options);
 	MemoryContext context = CurrentMemoryContext;
-	List	   *commands = NIL;
+	List *commands = NIL;
 	StringInfoData query;
-	int			level;
+	int level;
 
 	connector_require_engine(GetForeignServer(serverOid));
 	if (!OidIsValid(get_namespace_oid(stmt->remote_schema, true)))
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_SCHEMA_NOT_FOUND),
-				 errmsg("schema \"%s\" does not exist", stmt->remote_schema)));
+		ereport(ERROR, (errcode(ERRCODE_FDW_SCHEMA_NOT_FOUND),
+						errmsg("schema \"%s\" does not exist", stmt->remote_schema)));
 
 	initStringInfo(&query);
 	SPI_connect();
@@ -168,10 +163,10 @@ import_schema(ImportForeignSchemaStmt *stmt, Oid serverOid)
 	level = connector_neutral_settings();
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		bool		isnull;
-		Oid			relid = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i],
-														   SPI_tuptable->tupdesc, 1, &isnull));
-		char	   *command = table_definition(relid, stmt, options);
+		bool isnull;
+		Oid relid = DatumGetObjectId(
+			SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+		char *command = table_definition(relid, stmt, options);
 		MemoryContext spi_context = MemoryContextSwitchTo(context);
 
 		commands = lappend(commands, pstrdup(command));
@@ -193,20 +188,20 @@ acquire_sample(Relation relation, int elevel, HeapTuple *rows, int targrows, dou
 			   double *totaldeadrows)
 {
 	BaseRelation *base = connector_base(RelationGetRelid(relation));
-	Relation	base_rel = table_open(base->relid, NoLock);
-	double		reltuples = base_rel->rd_rel->reltuples;
-	double		percent = 100.0;
-	TupleDesc	desc = RelationGetDescr(relation);
+	Relation base_rel = table_open(base->relid, NoLock);
+	double reltuples = base_rel->rd_rel->reltuples;
+	double percent = 100.0;
+	TupleDesc desc = RelationGetDescr(relation);
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
 	TupleTableSlot *inner;
 	StringInfoData sql;
 	ReservoirStateData reservoir;
-	double		rowstoskip = -1;
-	double		seen = 0;
-	int			numrows = 0;
-	List	   *attrs = NIL;
-	int			level;
-	QueryDesc  *query;
+	double rowstoskip = -1;
+	double seen = 0;
+	int numrows = 0;
+	List *attrs = NIL;
+	int level;
+	QueryDesc *query;
 
 	if ((base->relkind == RELKIND_RELATION || base->relkind == RELKIND_MATVIEW) &&
 		reltuples > 10.0 * targrows)
@@ -237,11 +232,12 @@ acquire_sample(Relation relation, int elevel, HeapTuple *rows, int targrows, dou
 	AtEOXact_GUC(false, level);
 
 	reservoir_init_selection_state(&reservoir, targrows);
-	query = connector_open(connector_query(sql.data, RelationGetRelid(relation), GetUserId(), 0,
-										   NULL, QUERY_PLAIN), NULL, GetActiveSnapshot());
+	query = connector_open(
+		connector_query(sql.data, RelationGetRelid(relation), GetUserId(), 0, NULL, QUERY_PLAIN),
+		NULL, GetActiveSnapshot());
 	while ((inner = connector_next(query)) != NULL)
 	{
-		int			at = -1;
+		int at = -1;
 
 		vacuum_delay_point();
 		if (numrows < targrows)
@@ -279,7 +275,7 @@ static bool
 analyze(Relation relation, AcquireSampleRowsFunc *func, BlockNumber *totalpages)
 {
 	BaseRelation *base = connector_base(RelationGetRelid(relation));
-	Relation	base_rel = table_open(base->relid, NoLock);
+	Relation base_rel = table_open(base->relid, NoLock);
 
 	*totalpages = 1;
 	if (RELKIND_HAS_STORAGE(base->relkind))

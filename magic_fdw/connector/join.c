@@ -25,7 +25,7 @@
 static bool
 columns_only(List *exprs)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	foreach (lc, exprs)
 	{
@@ -39,7 +39,7 @@ columns_only(List *exprs)
 static bool
 add_clauses(ConnectorRel *crel, RelOptInfo *joinrel, List *restrictlist)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	foreach (lc, restrictlist)
 	{
@@ -86,12 +86,12 @@ connector_join_paths(PlannerInfo *root, RelOptInfo *joinrel, RelOptInfo *outerre
 	ConnectorRel *outer = outerrel->fdw_private;
 	ConnectorRel *inner = innerrel->fdw_private;
 	ConnectorRel *crel;
-	List	   *params;
-	char	   *sql;
+	List *params;
+	char *sql;
 
 	if (joinrel->fdw_private != NULL || outer == NULL || inner == NULL ||
-		(jointype != JOIN_INNER && jointype != JOIN_LEFT) ||
-		outer->userid != inner->userid || outer->local_conds != NIL || inner->local_conds != NIL ||
+		(jointype != JOIN_INNER && jointype != JOIN_LEFT) || outer->userid != inner->userid ||
+		outer->local_conds != NIL || inner->local_conds != NIL ||
 		(root->parse->commandType != CMD_SELECT && root->parse->commandType != CMD_INSERT) ||
 		root->rowMarks != NIL || !bms_is_empty(joinrel->lateral_relids) ||
 		joinrel->reloptkind != RELOPT_JOINREL || !columns_only(joinrel->reltarget->exprs))

@@ -39,41 +39,41 @@
 #include "connector/connector.h"
 
 /* INSERT sends this many rows in one statement unless the option batch_size says otherwise. */
-#define DEFAULT_BATCH_SIZE	100
+#define DEFAULT_BATCH_SIZE 100
 
 /* Items of ModifyTable's fdw_private list. */
 enum ModifyPrivate
 {
-	MODIFY_SQL,					/* String; of an INSERT only the part before VALUES */
-	MODIFY_TARGETS,				/* IntList: attributes that it sets */
-	MODIFY_RETURNING,			/* IntList: attributes that it returns; NIL: none */
-	MODIFY_TAIL					/* String: of an INSERT the part after VALUES */
+	MODIFY_SQL,		  /* String; of an INSERT only the part before VALUES */
+	MODIFY_TARGETS,	  /* IntList: attributes that it sets */
+	MODIFY_RETURNING, /* IntList: attributes that it returns; NIL: none */
+	MODIFY_TAIL		  /* String: of an INSERT the part after VALUES */
 };
 
 /* Items of ForeignScan.fdw_private of a direct modification. */
 enum DirectPrivate
 {
 	DIRECT_SQL,
-	DIRECT_RETURNING,			/* IntList, as above */
-	DIRECT_SET_PROCESSED		/* Boolean */
+	DIRECT_RETURNING,	 /* IntList, as above */
+	DIRECT_SET_PROCESSED /* Boolean */
 };
 
 typedef struct ConnectorModify
 {
 	const char *relation;
-	Relation	rel;
-	Oid			userid;
-	CmdType		operation;
+	Relation rel;
+	Oid userid;
+	CmdType operation;
 	const char *sql;
 	const char *tail;
-	List	   *targets;
-	List	   *returning;
-	AttrNumber	ctid_attno;		/* junk attribute of the subplan */
-	int			batch_size;
-	InnerQuery *query;			/* for planned_rows rows */
-	int			planned_rows;
+	List *targets;
+	List *returning;
+	AttrNumber ctid_attno; /* junk attribute of the subplan */
+	int batch_size;
+	InnerQuery *query; /* for planned_rows rows */
+	int planned_rows;
 	ParamListInfo params;
-	Tuplestorestate *store;		/* rows of RETURNING */
+	Tuplestorestate *store; /* rows of RETURNING */
 	TupleTableSlot *store_slot;
 	MemoryContext context;
 } ConnectorModify;
@@ -82,10 +82,10 @@ typedef struct ConnectorDirect
 {
 	const char *relation;
 	InnerQuery *query;
-	List	   *returning;
-	bool		set_processed;
-	bool		done;
-	List	   *param_exprs;
+	List *returning;
+	bool set_processed;
+	bool done;
+	List *param_exprs;
 	ParamListInfo params;
 	Tuplestorestate *store;
 	TupleTableSlot *store_slot;
@@ -108,7 +108,7 @@ static void
 add_update_targets(PlannerInfo *root, Index rtindex, RangeTblEntry *target_rte,
 				   Relation target_relation)
 {
-	Var		   *var;
+	Var *var;
 
 	var = makeVar(rtindex, SelfItemPointerAttributeNumber, TIDOID, -1, InvalidOid, 0);
 	add_row_identity_var(root, var, rtindex, "ctid");
@@ -118,7 +118,7 @@ add_update_targets(PlannerInfo *root, Index rtindex, RangeTblEntry *target_rte,
 static List *
 all_columns(TupleDesc desc, BaseRelation *base)
 {
-	List	   *targets = NIL;
+	List *targets = NIL;
 
 	for (int i = 1; i <= desc->natts; i++)
 	{
@@ -133,9 +133,9 @@ all_columns(TupleDesc desc, BaseRelation *base)
 static List *
 insert_targets(PlannerInfo *root, Index rtindex, TupleDesc desc, BaseRelation *base)
 {
-	List	   *targets = NIL;
-	Bitmapset  *named = NULL;
-	ListCell   *lc;
+	List *targets = NIL;
+	Bitmapset *named = NULL;
+	ListCell *lc;
 
 	if (rtindex != root->parse->resultRelation)
 		return all_columns(desc, base);
@@ -160,15 +160,15 @@ insert_targets(PlannerInfo *root, Index rtindex, TupleDesc desc, BaseRelation *b
 static List *
 update_targets(PlannerInfo *root, Index rtindex, Relation rel, BaseRelation *base)
 {
-	Bitmapset  *updated = get_rel_all_updated_cols(root, find_base_rel(root, rtindex));
-	List	   *targets = NIL;
-	int			bit = -1;
+	Bitmapset *updated = get_rel_all_updated_cols(root, find_base_rel(root, rtindex));
+	List *targets = NIL;
+	int bit = -1;
 
 	if (rel->trigdesc && rel->trigdesc->trig_update_before_row)
 		return all_columns(RelationGetDescr(rel), base);
 	while ((bit = bms_next_member(updated, bit)) >= 0)
 	{
-		AttrNumber	attnum = bit + FirstLowInvalidHeapAttributeNumber;
+		AttrNumber attnum = bit + FirstLowInvalidHeapAttributeNumber;
 
 		if (attnum > 0 && !TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attgenerated)
 			targets = lappend_int(targets, attnum);
@@ -181,7 +181,7 @@ static Bitmapset *
 returning_columns(Relation rel, Index rtindex, CmdType operation, List *returning,
 				  List *check_options)
 {
-	Bitmapset  *attrs = NULL;
+	Bitmapset *attrs = NULL;
 	TriggerDesc *trig = rel->trigdesc;
 
 	if (trig && ((operation == CMD_INSERT && trig->trig_insert_after_row) ||
@@ -196,7 +196,7 @@ returning_columns(Relation rel, Index rtindex, CmdType operation, List *returnin
 static void
 append_target_names(BaseRelation *base, List *targets, StringInfo buf)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	foreach (lc, targets)
 		appendStringInfo(buf, "%s%s", foreach_current_index(lc) > 0 ? ", " : "",
@@ -213,9 +213,9 @@ modify_private(BaseRelation *base, CmdType operation, List *targets, Bitmapset *
 {
 	StringInfoData sql;
 	StringInfoData tail;
-	List	   *attrs = NIL;
-	ListCell   *lc;
-	int			level = connector_neutral_settings();
+	List *attrs = NIL;
+	ListCell *lc;
+	int level = connector_neutral_settings();
 
 	initStringInfo(&sql);
 	initStringInfo(&tail);
@@ -274,15 +274,15 @@ static List *
 plan_modify(PlannerInfo *root, ModifyTable *plan, Index rtindex, int subplan_index)
 {
 	RangeTblEntry *rte = planner_rt_fetch(rtindex, root);
-	Relation	rel = table_open(rte->relid, NoLock);
+	Relation rel = table_open(rte->relid, NoLock);
 	BaseRelation *base = connector_base(rte->relid);
-	List	   *targets = NIL;
-	List	   *returning_list = plan->returningLists
-		? list_nth(plan->returningLists, subplan_index) : NIL;
-	List	   *check_options = plan->withCheckOptionLists
-		? list_nth(plan->withCheckOptionLists, subplan_index) : NIL;
-	Bitmapset  *returning;
-	List	   *private;
+	List *targets = NIL;
+	List *returning_list =
+		plan->returningLists ? list_nth(plan->returningLists, subplan_index) : NIL;
+	List *check_options =
+		plan->withCheckOptionLists ? list_nth(plan->withCheckOptionLists, subplan_index) : NIL;
+	Bitmapset *returning;
+	List *private;
 
 	if (plan->onConflictAction != ONCONFLICT_NONE &&
 		(plan->onConflictAction != ONCONFLICT_NOTHING || plan->arbiterIndexes != NIL))
@@ -308,11 +308,11 @@ static void
 prepare(ConnectorModify *modify, int rows)
 {
 	StringInfoData sql;
-	int			ntargets = list_length(modify->targets);
-	int			nkeys = modify->operation == CMD_INSERT ? 0 : 1;
-	int			nparams = nkeys + ntargets * rows;
-	Oid		   *types;
-	int			n = 0;
+	int ntargets = list_length(modify->targets);
+	int nkeys = modify->operation == CMD_INSERT ? 0 : 1;
+	int nparams = nkeys + ntargets * rows;
+	Oid *types;
+	int n = 0;
 	MemoryContext old;
 
 	if (modify->query != NULL && modify->planned_rows == rows)
@@ -329,14 +329,17 @@ prepare(ConnectorModify *modify, int rows)
 		types[n++] = TIDOID;
 	for (int row = 0; row < rows; row++)
 	{
-		ListCell   *lc;
+		ListCell *lc;
 
 		foreach (lc, modify->targets)
 		{
 			types[n++] = TupleDescAttr(RelationGetDescr(modify->rel), lfirst_int(lc) - 1)->atttypid;
 			if (modify->operation == CMD_INSERT)
-				appendStringInfo(&sql, "%s$%d", foreach_current_index(lc) > 0 ? ", "
-								 : row > 0 ? "), (" : "(", n);
+				appendStringInfo(&sql, "%s$%d",
+								 foreach_current_index(lc) > 0 ? ", "
+								 : row > 0					   ? "), ("
+															   : "(",
+								 n);
 		}
 	}
 	if (modify->operation == CMD_INSERT && ntargets > 0)
@@ -344,8 +347,7 @@ prepare(ConnectorModify *modify, int rows)
 	appendStringInfoString(&sql, modify->tail);
 	Assert(n == nparams);
 	modify->query = connector_query(sql.data, RelationGetRelid(modify->rel), modify->userid,
-									nparams, types,
-									nkeys ? QUERY_BY_CTID : QUERY_PLAIN);
+									nparams, types, nkeys ? QUERY_BY_CTID : QUERY_PLAIN);
 	connector_hold(modify->query);
 	modify->params = connector_params(nparams, types);
 	modify->planned_rows = rows;
@@ -366,10 +368,10 @@ create_modify(EState *estate, ResultRelInfo *result, RangeTblEntry *rte, CmdType
 	modify->targets = list_nth(private, MODIFY_TARGETS);
 	modify->returning = list_nth(private, MODIFY_RETURNING);
 	modify->tail = strVal(list_nth(private, MODIFY_TAIL));
-	modify->batch_size = connector_int_option(RelationGetRelid(modify->rel), "batch_size",
-											  DEFAULT_BATCH_SIZE);
-	modify->context = AllocSetContextCreate(estate->es_query_cxt, "magic_fdw statement",
-											ALLOCSET_DEFAULT_SIZES);
+	modify->batch_size =
+		connector_int_option(RelationGetRelid(modify->rel), "batch_size", DEFAULT_BATCH_SIZE);
+	modify->context =
+		AllocSetContextCreate(estate->es_query_cxt, "magic_fdw statement", ALLOCSET_DEFAULT_SIZES);
 	if (modify->returning != NIL)
 		modify->store = tuplestore_begin_heap(false, false, work_mem);
 	return modify;
@@ -379,7 +381,7 @@ static void
 begin_modify(ModifyTableState *mtstate, ResultRelInfo *result, List *private, int subplan_index,
 			 int eflags)
 {
-	EState	   *estate = mtstate->ps.state;
+	EState *estate = mtstate->ps.state;
 	ConnectorModify *modify;
 
 	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
@@ -389,8 +391,8 @@ begin_modify(ModifyTableState *mtstate, ResultRelInfo *result, List *private, in
 	result->ri_FdwState = modify;
 	if (modify->operation != CMD_INSERT)
 	{
-		modify->ctid_attno = ExecFindJunkAttributeInTlist(outerPlan(mtstate->ps.plan)->targetlist,
-														  "ctid");
+		modify->ctid_attno =
+			ExecFindJunkAttributeInTlist(outerPlan(mtstate->ps.plan)->targetlist, "ctid");
 		if (!AttributeNumberIsValid(modify->ctid_attno))
 			elog(ERROR, "could not find junk ctid column");
 	}
@@ -401,19 +403,18 @@ begin_modify(ModifyTableState *mtstate, ResultRelInfo *result, List *private, in
 static void
 begin_insert(ModifyTableState *mtstate, ResultRelInfo *result)
 {
-	EState	   *estate = mtstate->ps.state;
+	EState *estate = mtstate->ps.state;
 	ModifyTable *plan = castNode(ModifyTable, mtstate->ps.plan);
-	Relation	rel = result->ri_RelationDesc;
+	Relation rel = result->ri_RelationDesc;
 	RangeTblEntry *rte;
-	Index		rti = result->ri_RangeTableIndex;
+	Index rti = result->ri_RangeTableIndex;
 	BaseRelation *base = connector_base(RelationGetRelid(rel));
-	Bitmapset  *returning;
+	Bitmapset *returning;
 
 	if (plan && plan->operation == CMD_UPDATE && result->ri_FdwState)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot route tuples into foreign table to be updated \"%s\"",
-						RelationGetRelationName(rel))));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("cannot route tuples into foreign table to be updated \"%s\"",
+							   RelationGetRelationName(rel))));
 	if (rti == 0 && result->ri_RootResultRelInfo)
 		rti = result->ri_RootResultRelInfo->ri_RangeTableIndex;
 	rte = copyObject(exec_rt_fetch(rti == 0 ? 1 : rti, estate));
@@ -424,9 +425,8 @@ begin_insert(ModifyTableState *mtstate, ResultRelInfo *result)
 		returning = bms_add_member(returning, 0 - FirstLowInvalidHeapAttributeNumber);
 	result->ri_FdwState =
 		create_modify(estate, result, rte, CMD_INSERT,
-					  modify_private(base, CMD_INSERT,
-									 all_columns(RelationGetDescr(rel), base), returning,
-									 !bms_is_empty(returning),
+					  modify_private(base, CMD_INSERT, all_columns(RelationGetDescr(rel), base),
+									 returning, !bms_is_empty(returning),
 									 plan && plan->onConflictAction == ONCONFLICT_NOTHING));
 }
 
@@ -469,7 +469,7 @@ static uint64
 run(ConnectorModify *modify, EState *estate, TupleTableSlot *slot)
 {
 	ConnectorContext context;
-	uint64		processed;
+	uint64 processed;
 
 	connector_context_push(&context, modify->relation, modify->query->sql);
 	if (modify->store)
@@ -481,7 +481,7 @@ run(ConnectorModify *modify, EState *estate, TupleTableSlot *slot)
 		if (modify->store_slot == NULL)
 		{
 			MemoryContext old = MemoryContextSwitchTo(estate->es_query_cxt);
-			TupleDesc	desc = ExecCleanTypeFromTL(modify->query->stmt->planTree->targetlist);
+			TupleDesc desc = ExecCleanTypeFromTL(modify->query->stmt->planTree->targetlist);
 
 			modify->store_slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 			MemoryContextSwitchTo(old);
@@ -497,7 +497,7 @@ run(ConnectorModify *modify, EState *estate, TupleTableSlot *slot)
 static void
 set_params(ConnectorModify *modify, int first, TupleTableSlot *slot)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	foreach (lc, modify->targets)
 	{
@@ -512,7 +512,7 @@ insert_batch(EState *estate, ResultRelInfo *result, TupleTableSlot **slots,
 			 TupleTableSlot **plan_slots, int *nslots)
 {
 	ConnectorModify *modify = result->ri_FdwState;
-	uint64		processed;
+	uint64 processed;
 
 	prepare(modify, *nslots);
 	for (int i = 0; i < *nslots; i++)
@@ -525,7 +525,7 @@ insert_batch(EState *estate, ResultRelInfo *result, TupleTableSlot **slots,
 static TupleTableSlot *
 insert_row(EState *estate, ResultRelInfo *result, TupleTableSlot *slot, TupleTableSlot *plan_slot)
 {
-	int			n = 1;
+	int n = 1;
 
 	return insert_batch(estate, result, &slot, &plan_slot, &n) ? slot : NULL;
 }
@@ -535,8 +535,8 @@ static TupleTableSlot *
 change_row(EState *estate, ResultRelInfo *result, TupleTableSlot *slot, TupleTableSlot *plan_slot)
 {
 	ConnectorModify *modify = result->ri_FdwState;
-	bool		isnull;
-	Datum		ctid = ExecGetJunkAttribute(plan_slot, modify->ctid_attno, &isnull);
+	bool isnull;
+	Datum ctid = ExecGetJunkAttribute(plan_slot, modify->ctid_attno, &isnull);
 
 	if (isnull)
 		elog(ERROR, "ctid is NULL");
@@ -559,7 +559,7 @@ explain_modify(ModifyTableState *mtstate, ResultRelInfo *result, List *private, 
 	appendStringInfoString(&sql, strVal(list_nth(private, MODIFY_SQL)));
 	if (mtstate->operation == CMD_INSERT)
 	{
-		int			n = list_length(list_nth(private, MODIFY_TARGETS));
+		int n = list_length(list_nth(private, MODIFY_TARGETS));
 
 		for (int i = 1; i <= n; i++)
 			appendStringInfo(&sql, "%s$%d", i > 1 ? ", " : "(", i);
@@ -578,7 +578,7 @@ explain_modify(ModifyTableState *mtstate, ResultRelInfo *result, List *private, 
 static ForeignScan *
 target_scan(ModifyTable *plan, Index rtindex, int subplan_index)
 {
-	Plan	   *subplan = outerPlan(plan);
+	Plan *subplan = outerPlan(plan);
 
 	if (IsA(subplan, Result) && subplan->lefttree && ((Result *) subplan)->resconstantqual == NULL)
 		subplan = outerPlan(subplan);
@@ -592,8 +592,8 @@ target_scan(ModifyTable *plan, Index rtindex, int subplan_index)
 static bool
 append_assignments(PlannerInfo *root, ConnectorRel *crel, List *columns, DeparseContext *context)
 {
-	ListCell   *lc;
-	int			i = 0;
+	ListCell *lc;
+	int i = 0;
 
 	foreach (lc, root->processed_tlist)
 	{
@@ -603,9 +603,9 @@ append_assignments(PlannerInfo *root, ConnectorRel *crel, List *columns, Deparse
 			continue;
 		if (i >= list_length(columns) || connector_unshippable(crel, tle->expr) != NULL)
 			return false;
-		appendStringInfo(context->buf, "%s%s = ", i > 0 ? ", " : " SET ",
-						 quote_identifier(connector_column(crel->base,
-														   list_nth_int(columns, i))->name));
+		appendStringInfo(
+			context->buf, "%s%s = ", i > 0 ? ", " : " SET ",
+			quote_identifier(connector_column(crel->base, list_nth_int(columns, i))->name));
 		connector_deparse_expr(tle->expr, context);
 		i++;
 	}
@@ -619,12 +619,12 @@ plan_direct(PlannerInfo *root, ModifyTable *plan, Index rtindex, int subplan_ind
 	ConnectorRel *crel;
 	StringInfoData buf;
 	DeparseContext context = {NULL, &buf, NIL, 0};
-	List	   *returning_list = plan->returningLists
-		? list_nth(plan->returningLists, subplan_index) : NIL;
-	List	   *attrs = NIL;
-	Bitmapset  *attrs_used = NULL;
-	int			level;
-	bool		ships = true;
+	List *returning_list =
+		plan->returningLists ? list_nth(plan->returningLists, subplan_index) : NIL;
+	List *attrs = NIL;
+	Bitmapset *attrs_used = NULL;
+	int level;
+	bool ships = true;
 
 	if (plan->operation == CMD_INSERT || list_length(plan->resultRelations) != 1)
 		return false;
@@ -666,12 +666,12 @@ static void
 begin_direct(ForeignScanState *node, int eflags)
 {
 	ForeignScan *plan = castNode(ForeignScan, node->ss.ps.plan);
-	EState	   *estate = node->ss.ps.state;
+	EState *estate = node->ss.ps.state;
 	RangeTblEntry *rte;
 	ConnectorDirect *direct;
-	int			nparams = list_length(plan->fdw_exprs);
-	Oid		   *types;
-	ListCell   *lc;
+	int nparams = list_length(plan->fdw_exprs);
+	Oid *types;
+	ListCell *lc;
 
 	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
 		return;
@@ -684,18 +684,17 @@ begin_direct(ForeignScanState *node, int eflags)
 	types = palloc(sizeof(Oid) * Max(nparams, 1));
 	foreach (lc, plan->fdw_exprs)
 		types[foreach_current_index(lc)] = exprType(lfirst(lc));
-	direct->query = connector_query(strVal(list_nth(plan->fdw_private, DIRECT_SQL)), rte->relid,
-									connector_user(compat_scan_user(plan, rte)), nparams, types,
-									QUERY_PLAIN);
+	direct->query =
+		connector_query(strVal(list_nth(plan->fdw_private, DIRECT_SQL)), rte->relid,
+						connector_user(compat_scan_user(plan, rte)), nparams, types, QUERY_PLAIN);
 	connector_hold(direct->query);
 	direct->param_exprs = ExecInitExprList(plan->fdw_exprs, (PlanState *) node);
 	direct->params = connector_params(nparams, types);
 	if (direct->returning != NIL)
 	{
 		direct->store = tuplestore_begin_heap(false, false, work_mem);
-		direct->store_slot =
-			MakeSingleTupleTableSlot(ExecCleanTypeFromTL(direct->query->stmt->planTree->targetlist),
-									 &TTSOpsMinimalTuple);
+		direct->store_slot = MakeSingleTupleTableSlot(
+			ExecCleanTypeFromTL(direct->query->stmt->planTree->targetlist), &TTSOpsMinimalTuple);
 	}
 }
 
@@ -703,17 +702,17 @@ begin_direct(ForeignScanState *node, int eflags)
 static void
 run_direct(ForeignScanState *node, ConnectorDirect *direct)
 {
-	EState	   *estate = node->ss.ps.state;
+	EState *estate = node->ss.ps.state;
 	ConnectorContext context;
-	uint64		processed;
-	ListCell   *lc;
+	uint64 processed;
+	ListCell *lc;
 
 	foreach (lc, direct->param_exprs)
 	{
 		ParamExternData *param = &direct->params->params[foreach_current_index(lc)];
 
-		param->value = ExecEvalExprSwitchContext(lfirst(lc), node->ss.ps.ps_ExprContext,
-												 &param->isnull);
+		param->value =
+			ExecEvalExprSwitchContext(lfirst(lc), node->ss.ps.ps_ExprContext, &param->isnull);
 	}
 	connector_context_push(&context, direct->relation, direct->query->sql);
 	processed = connector_execute(direct->query, direct->params, estate, false, direct->store);
@@ -759,7 +758,7 @@ end_direct(ForeignScanState *node)
 static void
 explain_direct(ForeignScanState *node, ExplainState *es)
 {
-	List	   *private = castNode(ForeignScan, node->ss.ps.plan)->fdw_private;
+	List *private = castNode(ForeignScan, node->ss.ps.plan)->fdw_private;
 
 	if (es->verbose)
 		ExplainPropertyText("Remote SQL", strVal(list_nth(private, DIRECT_SQL)), es);
@@ -771,20 +770,19 @@ static void
 truncate_tables(List *rels, DropBehavior behavior, bool restart_seqs)
 {
 	TruncateStmt *stmt = makeNode(TruncateStmt);
-	ListCell   *lc;
+	ListCell *lc;
 
 	foreach (lc, rels)
 	{
-		Relation	rel = lfirst(lc);
+		Relation rel = lfirst(lc);
 		BaseRelation *base = connector_base(RelationGetRelid(rel));
 
 		if (!connector_bool_option(RelationGetRelid(rel), "updatable", true))
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("foreign table \"%s\" does not allow truncates",
-							RelationGetRelationName(rel))));
-		stmt->relations = lappend(stmt->relations,
-								  makeRangeVar(pstrdup(base->schema), pstrdup(base->name), -1));
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("foreign table \"%s\" does not allow truncates",
+								   RelationGetRelationName(rel))));
+		stmt->relations =
+			lappend(stmt->relations, makeRangeVar(pstrdup(base->schema), pstrdup(base->name), -1));
 	}
 	stmt->restart_seqs = restart_seqs;
 	stmt->behavior = behavior;

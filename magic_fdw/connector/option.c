@@ -26,16 +26,16 @@ PGDLLEXPORT PG_FUNCTION_INFO_V1(magic_fdw_validator);
 
 typedef enum OptionType
 {
-	OPTION_TEXT,				/* any text but the empty one */
+	OPTION_TEXT, /* any text but the empty one */
 	OPTION_BOOL,
-	OPTION_COUNT				/* integer of 1 or more */
+	OPTION_COUNT /* integer of 1 or more */
 } OptionType;
 
 typedef struct ConnectorOption
 {
 	const char *name;
-	Oid			catalog;		/* where it may stand */
-	OptionType	type;
+	Oid catalog; /* where it may stand */
+	OptionType type;
 } ConnectorOption;
 
 static const ConnectorOption connector_options[] = {
@@ -78,11 +78,11 @@ catalog_noun(Oid catalog)
 const char *
 connector_option(List *options, const char *name)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	foreach (lc, options)
 	{
-		DefElem    *def = lfirst_node(DefElem, lc);
+		DefElem *def = lfirst_node(DefElem, lc);
 
 		if (strcmp(def->defname, name) == 0)
 			return defGetString(def);
@@ -95,19 +95,19 @@ static const char *
 nearest_option(const char *name, Oid catalog)
 {
 	const char *nearest = NULL;
-	int			limit = Min(strlen(name) / 2, 3);
+	int limit = Min(strlen(name) / 2, 3);
 
 	if (strlen(name) > NAMEDATALEN)
 		return NULL;
 	for (int i = 0; i < lengthof(connector_options); i++)
 	{
 		const char *known = connector_options[i].name;
-		int			distance;
+		int distance;
 
 		if (connector_options[i].catalog != catalog)
 			continue;
-		distance = varstr_levenshtein_less_equal(name, strlen(name), known, strlen(known),
-												 1, 1, 1, limit, true);
+		distance = varstr_levenshtein_less_equal(name, strlen(name), known, strlen(known), 1, 1, 1,
+												 limit, true);
 		if (distance <= limit)
 		{
 			nearest = known;
@@ -126,11 +126,11 @@ raise_unknown_option(const char *name, Oid catalog)
 	for (int i = 0; nearest == NULL && i < lengthof(connector_options); i++)
 	{
 		if (strcmp(connector_options[i].name, name) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
-					 errmsg("option \"%s\" does not belong to %s", name, catalog_noun(catalog)),
-					 errhint("It is an option of %s.",
-							 catalog_noun(connector_options[i].catalog))));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
+				 errmsg("option \"%s\" does not belong to %s", name, catalog_noun(catalog)),
+				 errhint("It is an option of %s.", catalog_noun(connector_options[i].catalog))));
 	}
 
 	initStringInfo(&known);
@@ -139,13 +139,12 @@ raise_unknown_option(const char *name, Oid catalog)
 		if (connector_options[i].catalog == catalog)
 			appendStringInfo(&known, "%s%s", known.len ? ", " : "", connector_options[i].name);
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
-			 errmsg("invalid option \"%s\" of %s", name, catalog_noun(catalog)),
-			 nearest ? errhint("Perhaps you meant the option \"%s\".", nearest)
-			 : known.len > 0 ? errhint("Valid options of %s are: %s.", catalog_noun(catalog),
-									   known.data)
-			 : errhint("There are no valid options of %s.", catalog_noun(catalog))));
+	ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
+					errmsg("invalid option \"%s\" of %s", name, catalog_noun(catalog)),
+					nearest ? errhint("Perhaps you meant the option \"%s\".", nearest)
+					: known.len > 0
+						? errhint("Valid options of %s are: %s.", catalog_noun(catalog), known.data)
+						: errhint("There are no valid options of %s.", catalog_noun(catalog))));
 }
 
 static void
@@ -155,22 +154,20 @@ check_value(const ConnectorOption *option, DefElem *def)
 		(void) defGetBoolean(def);
 	else if (option->type == OPTION_COUNT)
 	{
-		char	   *end;
-		long		value;
+		char *end;
+		long value;
 
 		errno = 0;
 		value = strtol(defGetString(def), &end, 10);
 		if (errno != 0 || end == defGetString(def) || *end != '\0' || value < 1 ||
 			value > PG_INT32_MAX)
-			ereport(ERROR,
-					(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-					 errmsg("option \"%s\" must be a whole number from 1 to %d", def->defname,
-							PG_INT32_MAX)));
+			ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+							errmsg("option \"%s\" must be a whole number from 1 to %d",
+								   def->defname, PG_INT32_MAX)));
 	}
 	else if (defGetString(def)[0] == '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-				 errmsg("option \"%s\" must not be empty", def->defname)));
+		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+						errmsg("option \"%s\" must not be empty", def->defname)));
 }
 
 static void
@@ -193,16 +190,15 @@ check_option(DefElem *def, Oid catalog)
 static void
 check_source_server(const char *source, List *options)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (strcmp(source, "kafka") != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-				 errmsg("invalid value for option \"source\": \"%s\"", source),
-				 errhint("The only source that needs a server is 'kafka'.")));
+		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+						errmsg("invalid value for option \"source\": \"%s\"", source),
+						errhint("The only source that needs a server is 'kafka'.")));
 	foreach (lc, options)
 	{
-		DefElem    *def = lfirst_node(DefElem, lc);
+		DefElem *def = lfirst_node(DefElem, lc);
 
 		if (strcmp(def->defname, "source") != 0)
 			ereport(ERROR,
@@ -220,24 +216,21 @@ check_engine_server(const char *engine, List *options)
 	static const char *const remote[] = {"host", "port", "dbname"};
 
 	if (strcmp(engine, "clickhouse") == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("engine 'clickhouse' is not supported yet"),
-				 errhint("Use the engine of this database: OPTIONS (engine 'magic').")));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("engine 'clickhouse' is not supported yet"),
+						errhint("Use the engine of this database: OPTIONS (engine 'magic').")));
 	if (strcmp(engine, "magic") != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-				 errmsg("invalid value for option \"engine\": \"%s\"", engine),
-				 errhint("Use the engine of this database: OPTIONS (engine 'magic').")));
+		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+						errmsg("invalid value for option \"engine\": \"%s\"", engine),
+						errhint("Use the engine of this database: OPTIONS (engine 'magic').")));
 	for (int i = 0; i < lengthof(remote); i++)
 	{
 		if (connector_option(options, remote[i]) != NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("engine 'magic' on another server is not supported yet"),
-					 errdetail("Option \"%s\" chooses a server to connect to.", remote[i]),
-					 errhint("Without it the server is this database, in process: "
-							 "OPTIONS (engine 'magic').")));
+			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+							errmsg("engine 'magic' on another server is not supported yet"),
+							errdetail("Option \"%s\" chooses a server to connect to.", remote[i]),
+							errhint("Without it the server is this database, in process: "
+									"OPTIONS (engine 'magic').")));
 	}
 }
 
@@ -254,9 +247,8 @@ connector_server_kind(List *options)
 				 errhint("Write OPTIONS (engine 'magic') for the tables of this database, or "
 						 "OPTIONS (source 'kafka') for the secrets of a feed.")));
 	if (engine != NULL && source != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
-				 errmsg("options \"engine\" and \"source\" exclude each other")));
+		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
+						errmsg("options \"engine\" and \"source\" exclude each other")));
 	if (source != NULL)
 	{
 		check_source_server(source, options);
@@ -270,21 +262,20 @@ void
 connector_require_engine(ForeignServer *server)
 {
 	if (connector_server_kind(server->options) != SERVER_MAGIC_LOCAL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_UNABLE_TO_CREATE_EXECUTION),
-				 errmsg("server \"%s\" is a source and holds no tables", server->servername),
-				 errhint("Foreign tables need a server with OPTIONS (engine 'magic').")));
+		ereport(ERROR, (errcode(ERRCODE_FDW_UNABLE_TO_CREATE_EXECUTION),
+						errmsg("server \"%s\" is a source and holds no tables", server->servername),
+						errhint("Foreign tables need a server with OPTIONS (engine 'magic').")));
 }
 
 static DefElem *
 table_or_server_option(Oid foreigntableid, const char *name)
 {
 	ForeignTable *table = GetForeignTable(foreigntableid);
-	List	   *lists[2] = {table->options, GetForeignServer(table->serverid)->options};
+	List *lists[2] = {table->options, GetForeignServer(table->serverid)->options};
 
 	for (int i = 0; i < lengthof(lists); i++)
 	{
-		ListCell   *lc;
+		ListCell *lc;
 
 		foreach (lc, lists[i])
 		{
@@ -298,7 +289,7 @@ table_or_server_option(Oid foreigntableid, const char *name)
 bool
 connector_bool_option(Oid foreigntableid, const char *name, bool default_value)
 {
-	DefElem    *def = table_or_server_option(foreigntableid, name);
+	DefElem *def = table_or_server_option(foreigntableid, name);
 
 	return def ? defGetBoolean(def) : default_value;
 }
@@ -306,7 +297,7 @@ connector_bool_option(Oid foreigntableid, const char *name, bool default_value)
 int
 connector_int_option(Oid foreigntableid, const char *name, int default_value)
 {
-	DefElem    *def = table_or_server_option(foreigntableid, name);
+	DefElem *def = table_or_server_option(foreigntableid, name);
 
 	return def ? pg_strtoint32(defGetString(def)) : default_value;
 }
@@ -315,9 +306,9 @@ connector_int_option(Oid foreigntableid, const char *name, int default_value)
 Datum
 magic_fdw_validator(PG_FUNCTION_ARGS)
 {
-	List	   *options = untransformRelOptions(PG_GETARG_DATUM(0));
-	Oid			catalog = PG_GETARG_OID(1);
-	ListCell   *lc;
+	List *options = untransformRelOptions(PG_GETARG_DATUM(0));
+	Oid catalog = PG_GETARG_OID(1);
+	ListCell *lc;
 
 	foreach (lc, options)
 		check_option(lfirst_node(DefElem, lc), catalog);

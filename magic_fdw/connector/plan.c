@@ -37,7 +37,7 @@
 PGDLLEXPORT PG_FUNCTION_INFO_V1(magic_fdw_handler);
 
 /* Cost of handing a row from the inner to the outer executor. */
-#define HANDOVER_COST	(0.5 * cpu_tuple_cost)
+#define HANDOVER_COST (0.5 * cpu_tuple_cost)
 
 /*
  * Shows a value of the outer plan as $n, as a parameter of the statement is shown. PostgreSQL 17 looks
@@ -48,7 +48,7 @@ name_by_number(Node *node, void *context)
 {
 	if (node != NULL && IsA(node, Param))
 	{
-		Param	   *param = copyObject((Param *) node);
+		Param *param = copyObject((Param *) node);
 
 		param->paramkind = PARAM_EXTERN;
 		return (Node *) param;
@@ -59,28 +59,28 @@ name_by_number(Node *node, void *context)
 Node *
 connector_not_pushed(RelOptInfo *baserel, BaseRelation *base, Node *clause, const char *reason)
 {
-	List	   *context = deparse_context_for(get_rel_name(base->foreigntableid),
-											 base->foreigntableid);
-	Node	   *copy = name_by_number(copyObject(clause), NULL);
+	List *context = deparse_context_for(get_rel_name(base->foreigntableid), base->foreigntableid);
+	Node *copy = name_by_number(copyObject(clause), NULL);
 
 	ChangeVarNodes(copy, baserel->relid, 1, 0);
-	return (Node *) makeString(psprintf("%s (%s)", deparse_expression(copy, context, false, false),
-										reason));
+	return (Node *) makeString(
+		psprintf("%s (%s)", deparse_expression(copy, context, false, false), reason));
 }
 
 void
 connector_estimate(const char *sql, ConnectorRel *crel, List *params, double *rows, int *width,
 				   Cost *startup_cost, Cost *total_cost)
 {
-	int			nparams = list_length(params);
-	Oid		   *types = palloc(sizeof(Oid) * Max(nparams, 1));
-	ListCell   *lc;
-	Plan	   *plan;
+	int nparams = list_length(params);
+	Oid *types = palloc(sizeof(Oid) * Max(nparams, 1));
+	ListCell *lc;
+	Plan *plan;
 
 	foreach (lc, params)
 		types[foreach_current_index(lc)] = exprType(lfirst(lc));
 	plan = connector_query(sql, crel->bases[bms_next_member(crel->relids, -1)]->foreigntableid,
-						   crel->userid, nparams, types, QUERY_PLAIN)->stmt->planTree;
+						   crel->userid, nparams, types, QUERY_PLAIN)
+			   ->stmt->planTree;
 	*rows = clamp_row_est(plan->plan_rows);
 	*width = plan->plan_width;
 	*startup_cost = plan->startup_cost;
@@ -91,7 +91,7 @@ connector_estimate(const char *sql, ConnectorRel *crel, List *params, double *ro
 static void
 classify_conditions(RelOptInfo *baserel, ConnectorRel *crel)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	foreach (lc, baserel->baserestrictinfo)
 	{
@@ -105,9 +105,9 @@ classify_conditions(RelOptInfo *baserel, ConnectorRel *crel)
 		else
 		{
 			crel->local_conds = lappend(crel->local_conds, rinfo);
-			crel->not_pushed = lappend(crel->not_pushed,
-									   connector_not_pushed(baserel, crel->base,
-															(Node *) rinfo->clause, reason));
+			crel->not_pushed =
+				lappend(crel->not_pushed,
+						connector_not_pushed(baserel, crel->base, (Node *) rinfo->clause, reason));
 		}
 	}
 }
@@ -117,10 +117,10 @@ connector_foreign_scan_sizes(PlannerInfo *root, RelOptInfo *baserel, Oid foreign
 {
 	ConnectorRel *crel = palloc0(sizeof(ConnectorRel));
 	ConnectorContext context;
-	List	   *attrs;
-	List	   *params;
-	List	   *local_exprs;
-	char	   *sql;
+	List *attrs;
+	List *params;
+	List *local_exprs;
+	char *sql;
 
 	connector_context_push(&context, get_rel_name(foreigntableid), NULL);
 	crel->base = connector_base(foreigntableid);
@@ -137,14 +137,14 @@ connector_foreign_scan_sizes(PlannerInfo *root, RelOptInfo *baserel, Oid foreign
 	local_exprs = extract_actual_clauses(crel->local_conds, false);
 	pull_varattnos((Node *) local_exprs, baserel->relid, &crel->attrs_used);
 
-	sql = connector_deparse_select(root, crel, baserel->relid, crel->remote_conds, NIL, -1,
-								   NULL, &attrs, &params);
+	sql = connector_deparse_select(root, crel, baserel->relid, crel->remote_conds, NIL, -1, NULL,
+								   &attrs, &params);
 	connector_context_pop(&context);
 	connector_estimate(sql, crel, params, &crel->rows, &crel->width, &crel->startup_cost,
 					   &crel->total_cost);
-	baserel->rows = clamp_row_est(crel->rows *
-								  clauselist_selectivity(root, crel->local_conds, baserel->relid,
-														 JOIN_INNER, NULL));
+	baserel->rows =
+		clamp_row_est(crel->rows * clauselist_selectivity(root, crel->local_conds, baserel->relid,
+														  JOIN_INNER, NULL));
 	baserel->reltarget->width = crel->width;
 	if (baserel->tuples < crel->rows)
 		baserel->tuples = crel->rows;
@@ -156,29 +156,29 @@ connector_add_path(PlannerInfo *root, RelOptInfo *baserel, double inner_rows, do
 				   Cost startup_cost, Cost total_cost, List *pathkeys, double limit, Relids outer)
 {
 	ConnectorRel *crel = baserel->fdw_private;
-	List	   *private = list_make1(makeFloat(psprintf("%.0f", limit)));
-	QualCost	local;
+	List *private = list_make1(makeFloat(psprintf("%.0f", limit)));
+	QualCost local;
 
 	cost_qual_eval(&local, crel->local_conds, root);
 	startup_cost += local.startup + baserel->reltarget->cost.startup;
 	total_cost += local.startup + baserel->reltarget->cost.startup +
-		inner_rows * (HANDOVER_COST + local.per_tuple) +
-		rows * baserel->reltarget->cost.per_tuple;
+				  inner_rows * (HANDOVER_COST + local.per_tuple) +
+				  rows * baserel->reltarget->cost.per_tuple;
 	if (IS_JOIN_REL(baserel))
-		add_path(baserel, (Path *) compat_create_foreign_join_path(root, baserel, rows, startup_cost,
-																   total_cost, pathkeys, outer,
-																   private));
+		add_path(baserel,
+				 (Path *) compat_create_foreign_join_path(root, baserel, rows, startup_cost,
+														  total_cost, pathkeys, outer, private));
 	else
-		add_path(baserel, (Path *) compat_create_foreignscan_path(root, baserel, rows, startup_cost,
-																  total_cost, pathkeys, outer,
-																  private));
+		add_path(baserel,
+				 (Path *) compat_create_foreignscan_path(root, baserel, rows, startup_cost,
+														 total_cost, pathkeys, outer, private));
 }
 
 /* The query's order, if all of it can be made on the other side. */
 static List *
 shippable_pathkeys(PlannerInfo *root, RelOptInfo *baserel)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	foreach (lc, root->query_pathkeys)
 	{
@@ -196,7 +196,7 @@ static double
 enough_rows(PlannerInfo *root, RelOptInfo *baserel)
 {
 	ConnectorRel *crel = baserel->fdw_private;
-	Query	   *parse = root->parse;
+	Query *parse = root->parse;
 
 	if (root->limit_tuples < 0 || crel->local_conds != NIL ||
 		!bms_equal(root->all_baserels, baserel->relids) || parse->rowMarks != NIL ||
@@ -212,15 +212,15 @@ void
 connector_ordered_path(PlannerInfo *root, RelOptInfo *baserel)
 {
 	ConnectorRel *crel = baserel->fdw_private;
-	List	   *pathkeys = shippable_pathkeys(root, baserel);
-	double		limit = pathkeys == root->query_pathkeys ? enough_rows(root, baserel) : -1;
-	List	   *attrs;
-	List	   *params;
-	char	   *sql;
-	double		rows;
-	int			width;
-	Cost		startup_cost;
-	Cost		total_cost;
+	List *pathkeys = shippable_pathkeys(root, baserel);
+	double limit = pathkeys == root->query_pathkeys ? enough_rows(root, baserel) : -1;
+	List *attrs;
+	List *params;
+	char *sql;
+	double rows;
+	int width;
+	Cost startup_cost;
+	Cost total_cost;
 
 	if (pathkeys == NIL && limit < 0)
 		return;
@@ -239,8 +239,8 @@ static bool
 join_clause_ships(RestrictInfo *rinfo, RelOptInfo *baserel)
 {
 	return join_clause_is_movable_to(rinfo, baserel) &&
-		connector_unshippable(baserel->fdw_private, rinfo->clause) == NULL &&
-		restriction_is_securely_promotable(rinfo, baserel);
+		   connector_unshippable(baserel->fdw_private, rinfo->clause) == NULL &&
+		   restriction_is_securely_promotable(rinfo, baserel);
 }
 
 /* Callback: any member of an equivalence class that belongs to this relation alone. */
@@ -255,19 +255,19 @@ member_matches(PlannerInfo *root, RelOptInfo *rel, EquivalenceClass *ec, Equival
 static List *
 parameter_sources(PlannerInfo *root, RelOptInfo *baserel)
 {
-	List	   *clauses = list_copy(baserel->joininfo);
-	List	   *sources = NIL;
-	ListCell   *lc;
+	List *clauses = list_copy(baserel->joininfo);
+	List *sources = NIL;
+	ListCell *lc;
 
 	if (baserel->has_eclass_joins)
-		clauses = list_concat(clauses, generate_implied_equalities_for_column(
-								  root, baserel, member_matches, NULL,
-								  baserel->lateral_referencers));
+		clauses = list_concat(
+			clauses, generate_implied_equalities_for_column(root, baserel, member_matches, NULL,
+															baserel->lateral_referencers));
 	foreach (lc, clauses)
 	{
 		RestrictInfo *rinfo = lfirst_node(RestrictInfo, lc);
-		Relids		outer;
-		ListCell   *lc2;
+		Relids outer;
+		ListCell *lc2;
 
 		if (!join_clause_ships(rinfo, baserel))
 			continue;
@@ -291,34 +291,34 @@ add_parameterised_path(PlannerInfo *root, RelOptInfo *baserel, Relids outer)
 {
 	ConnectorRel *crel = baserel->fdw_private;
 	ParamPathInfo *info = get_baserel_parampathinfo(root, baserel, outer);
-	List	   *conds = list_copy(crel->remote_conds);
-	List	   *attrs;
-	List	   *params;
-	ListCell   *lc;
-	char	   *sql;
-	double		inner_rows;
-	int			width;
-	Cost		startup_cost;
-	Cost		total_cost;
+	List *conds = list_copy(crel->remote_conds);
+	List *attrs;
+	List *params;
+	ListCell *lc;
+	char *sql;
+	double inner_rows;
+	int width;
+	Cost startup_cost;
+	Cost total_cost;
 
 	foreach (lc, info->ppi_clauses)
 	{
 		if (join_clause_ships(lfirst_node(RestrictInfo, lc), baserel))
 			conds = lappend(conds, lfirst(lc));
 	}
-	sql = connector_deparse_select(root, crel, baserel->relid, conds, NIL, -1, NULL, &attrs,
-								   &params);
+	sql =
+		connector_deparse_select(root, crel, baserel->relid, conds, NIL, -1, NULL, &attrs, &params);
 	connector_estimate(sql, crel, params, &inner_rows, &width, &startup_cost, &total_cost);
 	info->ppi_rows = Min(info->ppi_rows, inner_rows);
 	connector_add_path(root, baserel, inner_rows, info->ppi_rows, startup_cost, total_cost, NIL, -1,
-				  outer);
+					   outer);
 }
 
 static void
 get_paths(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid)
 {
 	ConnectorRel *crel = baserel->fdw_private;
-	ListCell   *lc;
+	ListCell *lc;
 
 	connector_add_path(root, baserel, crel->rows, baserel->rows, crel->startup_cost,
 					   crel->total_cost, NIL, -1, baserel->lateral_relids);
@@ -333,11 +333,15 @@ static const char *
 locking_clause(PlannerInfo *root, RelOptInfo *baserel)
 {
 	static const char *const strengths[] = {
-		[LCS_FORKEYSHARE] = "KEY SHARE",[LCS_FORSHARE] = "SHARE",
-		[LCS_FORNOKEYUPDATE] = "NO KEY UPDATE",[LCS_FORUPDATE] = "UPDATE",
+		[LCS_FORKEYSHARE] = "KEY SHARE",
+		[LCS_FORSHARE] = "SHARE",
+		[LCS_FORNOKEYUPDATE] = "NO KEY UPDATE",
+		[LCS_FORUPDATE] = "UPDATE",
 	};
 	static const char *const policies[] = {
-		[LockWaitBlock] = "",[LockWaitSkip] = " SKIP LOCKED",[LockWaitError] = " NOWAIT",
+		[LockWaitBlock] = "",
+		[LockWaitSkip] = " SKIP LOCKED",
+		[LockWaitError] = " NOWAIT",
 	};
 	PlanRowMark *mark = get_plan_rowmark(root->rowMarks, baserel->relid);
 
@@ -351,7 +355,7 @@ static void
 split_clauses(RelOptInfo *baserel, List *clauses, List **remote, List **local, List **not_pushed)
 {
 	ConnectorRel *crel = baserel->fdw_private;
-	ListCell   *lc;
+	ListCell *lc;
 
 	*not_pushed = list_copy(crel->not_pushed);
 	foreach (lc, clauses)
@@ -378,14 +382,15 @@ base_scan_plan(PlannerInfo *root, RelOptInfo *baserel, ForeignPath *path, List *
 			   List *clauses, Plan *outer_plan)
 {
 	ConnectorRel *crel = baserel->fdw_private;
-	List	   *remote = NIL;
-	List	   *local = NIL;
-	List	   *not_pushed = NIL;
-	List	   *attrs;
-	List	   *params;
+	List *remote = NIL;
+	List *local = NIL;
+	List *not_pushed = NIL;
+	List *attrs;
+	List *params;
 	const char *locking;
-	char	   *sql;
-	bool		target = bms_is_member(baserel->relid, root->all_result_relids) &&
+	char *sql;
+	bool target =
+		bms_is_member(baserel->relid, root->all_result_relids) &&
 		(root->parse->commandType == CMD_UPDATE || root->parse->commandType == CMD_DELETE);
 
 	split_clauses(baserel, clauses, &remote, &local, &not_pushed);
@@ -406,11 +411,10 @@ static ForeignScan *
 computed_plan(PlannerInfo *root, RelOptInfo *rel, ForeignPath *path, List *tlist, Plan *outer_plan)
 {
 	ConnectorRel *crel = rel->fdw_private;
-	double		limit = path->fdw_private ? floatVal(linitial(path->fdw_private)) : -1;
-	List	   *params;
-	char	   *sql = connector_deparse_computed(root, crel,
-												 IS_JOIN_REL(rel) ? path->path.pathkeys : NIL,
-												 limit, &params);
+	double limit = path->fdw_private ? floatVal(linitial(path->fdw_private)) : -1;
+	List *params;
+	char *sql = connector_deparse_computed(root, crel, IS_JOIN_REL(rel) ? path->path.pathkeys : NIL,
+										   limit, &params);
 
 	return make_foreignscan(tlist, NIL, 0, params,
 							lappend(list_make5(makeString(sql), NIL, makeBoolean(false), NIL,

@@ -47,7 +47,7 @@
 /* Foreign tables whose inner queries are being planned, innermost first. */
 typedef struct PlanningFrame
 {
-	Oid			foreigntableid;
+	Oid foreigntableid;
 	struct PlanningFrame *outer;
 } PlanningFrame;
 
@@ -57,7 +57,7 @@ static void
 context_callback(void *arg)
 {
 	ConnectorContext *context = arg;
-	int			position = geterrposition();
+	int position = geterrposition();
 
 	/* A syntax error's position is one in the inner query. */
 	if (context->sql && position > 0)
@@ -99,7 +99,7 @@ connector_neutral_settings(void)
 		{"IntervalStyle", "postgres"},
 		{"extra_float_digits", "3"},
 	};
-	int			level = NewGUCNestLevel();
+	int level = NewGUCNestLevel();
 
 	for (int i = 0; i < lengthof(settings); i++)
 		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION,
@@ -117,17 +117,17 @@ connector_user(Oid check_as_user)
 static Query *
 parse_inner(const char *sql, Oid userid, int nparams, Oid *param_types)
 {
-	Oid			save_userid;
-	int			save_context;
-	int			level;
-	List	   *raw;
-	Query	   *query;
+	Oid save_userid;
+	int save_context;
+	int level;
+	List *raw;
+	Query *query;
 
 	GetUserIdAndSecContext(&save_userid, &save_context);
 	level = connector_neutral_settings();
 	if (userid != save_userid)
 		SetUserIdAndSecContext(userid, save_context | SECURITY_LOCAL_USERID_CHANGE |
-							   SECURITY_RESTRICTED_OPERATION);
+										   SECURITY_RESTRICTED_OPERATION);
 	raw = raw_parser(sql, RAW_PARSE_DEFAULT);
 	Assert(list_length(raw) == 1);
 	query = parse_analyze_fixedparams(linitial_node(RawStmt, raw), sql, param_types, nparams, NULL);
@@ -147,7 +147,7 @@ forgive_ctid(RTEPermissionInfo *info)
 	if (info == NULL)
 		return;
 	info->selectedCols = bms_del_member(info->selectedCols, SelfItemPointerAttributeNumber -
-										FirstLowInvalidHeapAttributeNumber);
+																FirstLowInvalidHeapAttributeNumber);
 	if (bms_is_empty(info->selectedCols))
 		info->requiredPerms &= ~ACL_SELECT;
 }
@@ -173,15 +173,15 @@ lock_all_rows(Query *query)
 static PlannedStmt *
 plan_inner(Query *query, const char *sql, Oid userid, QueryPurpose purpose)
 {
-	ListCell   *lc;
-	List	   *rewritten;
+	ListCell *lc;
+	List *rewritten;
 	PlannedStmt *stmt;
-	bool		snapshot_set = false;
+	bool snapshot_set = false;
 
 	foreach (lc, query->rtable)
 	{
-		RTEPermissionInfo *info = compat_perminfo(query->rteperminfos,
-												  lfirst_node(RangeTblEntry, lc));
+		RTEPermissionInfo *info =
+			compat_perminfo(query->rteperminfos, lfirst_node(RangeTblEntry, lc));
 
 		if (info != NULL)
 			info->checkAsUser = userid;
@@ -221,11 +221,11 @@ connector_query(const char *sql, Oid foreigntableid, Oid userid, int nparams, Oi
 	for (PlanningFrame *f = planning; f != NULL; f = f->outer)
 	{
 		if (f->foreigntableid == foreigntableid)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-					 errmsg("infinite recursion in foreign table \"%s\"",
-							get_rel_name(foreigntableid)),
-					 errdetail("The relation that it shows reads the foreign table itself.")));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("infinite recursion in foreign table \"%s\"", get_rel_name(foreigntableid)),
+				 errdetail("The relation that it shows reads the foreign table itself.")));
 	}
 	check_stack_depth();
 
@@ -237,7 +237,7 @@ connector_query(const char *sql, Oid foreigntableid, Oid userid, int nparams, Oi
 	connector_context_push(&context, inner->relation, inner->sql);
 	PG_TRY();
 	{
-		Query	   *query = parse_inner(inner->sql, userid, nparams, param_types);
+		Query *query = parse_inner(inner->sql, userid, nparams, param_types);
 
 		inner->stmt = plan_inner(query, inner->sql, userid, purpose);
 	}
@@ -254,7 +254,7 @@ void
 connector_hold(InnerQuery *query)
 {
 	ConnectorContext context;
-	ListCell   *lc;
+	ListCell *lc;
 
 	connector_context_push(&context, query->relation, query->sql);
 	(void) compat_ExecCheckPermissions(query->stmt);
@@ -271,7 +271,7 @@ connector_hold(InnerQuery *query)
 void
 connector_release(InnerQuery *query)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	foreach (lc, query->held)
 		relation_close(lfirst(lc), NoLock);
@@ -299,8 +299,8 @@ connector_params(int n, const Oid *types)
 QueryDesc *
 connector_open(InnerQuery *query, ParamListInfo params, Snapshot snapshot)
 {
-	QueryDesc  *desc = CreateQueryDesc(query->stmt, query->sql, snapshot, InvalidSnapshot,
-									   None_Receiver, params, NULL, 0);
+	QueryDesc *desc = CreateQueryDesc(query->stmt, query->sql, snapshot, InvalidSnapshot,
+									  None_Receiver, params, NULL, 0);
 
 	ExecutorStart(desc, EXEC_FLAG_SKIP_TRIGGERS);
 	return desc;
@@ -315,10 +315,10 @@ connector_open(InnerQuery *query, ParamListInfo params, Snapshot snapshot)
 TupleTableSlot *
 connector_next(QueryDesc *desc)
 {
-	EState	   *estate = desc->estate;
+	EState *estate = desc->estate;
 	MemoryContext old = MemoryContextSwitchTo(estate->es_query_cxt);
-	Snapshot	snapshot = desc->snapshot;
-	bool		pushed = false;
+	Snapshot snapshot = desc->snapshot;
+	bool pushed = false;
 	TupleTableSlot *slot;
 
 	if (!ActiveSnapshotSet() || GetActiveSnapshot() != snapshot)
@@ -349,10 +349,10 @@ connector_execute(InnerQuery *query, ParamListInfo params, EState *outer, bool l
 				  Tuplestorestate *store)
 {
 	DestReceiver *dest = None_Receiver;
-	QueryDesc  *desc;
-	uint64		processed;
+	QueryDesc *desc;
+	uint64 processed;
 	/* COPY has an executor state, but no snapshot and no command id in it */
-	bool		is_query = outer->es_snapshot != InvalidSnapshot;
+	bool is_query = outer->es_snapshot != InvalidSnapshot;
 
 	if (latest && !IsolationUsesXactSnapshot())
 	{

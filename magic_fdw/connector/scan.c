@@ -29,24 +29,24 @@
 typedef struct ConnectorScan
 {
 	InnerQuery *query;
-	QueryDesc  *desc;			/* NULL: not started */
-	List	   *attrs;
-	const char *relation;		/* for error contexts */
-	List	   *param_exprs;	/* ExprStates */
+	QueryDesc *desc; /* NULL: not started */
+	List *attrs;
+	const char *relation; /* for error contexts */
+	List *param_exprs;	  /* ExprStates */
 	ParamListInfo params;
-	MemoryContext param_context;	/* of the parameters' values */
+	MemoryContext param_context; /* of the parameters' values */
 } ConnectorScan;
 
 void
 connector_fill_slot(TupleTableSlot *to, TupleTableSlot *from, List *attrs)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	ExecClearTuple(to);
 	slot_getallattrs(from);
 	if (attrs == NIL)
 	{
-		int			n = Min(to->tts_tupleDescriptor->natts, from->tts_tupleDescriptor->natts);
+		int n = Min(to->tts_tupleDescriptor->natts, from->tts_tupleDescriptor->natts);
 
 		memcpy(to->tts_values, from->tts_values, n * sizeof(Datum));
 		memcpy(to->tts_isnull, from->tts_isnull, n * sizeof(bool));
@@ -55,8 +55,8 @@ connector_fill_slot(TupleTableSlot *to, TupleTableSlot *from, List *attrs)
 		memset(to->tts_isnull, true, to->tts_tupleDescriptor->natts * sizeof(bool));
 	foreach (lc, attrs)
 	{
-		int			i = foreach_current_index(lc);
-		AttrNumber	attnum = lfirst_int(lc);
+		int i = foreach_current_index(lc);
+		AttrNumber attnum = lfirst_int(lc);
 
 		if (attnum > 0)
 		{
@@ -68,8 +68,8 @@ connector_fill_slot(TupleTableSlot *to, TupleTableSlot *from, List *attrs)
 	foreach (lc, attrs)
 	{
 		if (lfirst_int(lc) == SelfItemPointerAttributeNumber)
-			to->tts_tid = *(ItemPointer) DatumGetPointer(
-				from->tts_values[foreach_current_index(lc)]);
+			to->tts_tid =
+				*(ItemPointer) DatumGetPointer(from->tts_values[foreach_current_index(lc)]);
 	}
 }
 
@@ -79,7 +79,7 @@ check_columns(TupleDesc inner, TupleDesc outer, List *attrs)
 {
 	for (int i = 0; i < inner->natts && outer->natts > 0; i++)
 	{
-		AttrNumber	attnum = attrs != NIL ? list_nth_int(attrs, i) : i + 1;
+		AttrNumber attnum = attrs != NIL ? list_nth_int(attrs, i) : i + 1;
 
 		if (attnum > 0 &&
 			TupleDescAttr(inner, i)->atttypid != TupleDescAttr(outer, attnum - 1)->atttypid)
@@ -95,12 +95,12 @@ static void
 begin_scan(ForeignScanState *node, int eflags)
 {
 	ForeignScan *plan = castNode(ForeignScan, node->ss.ps.plan);
-	EState	   *estate = node->ss.ps.state;
+	EState *estate = node->ss.ps.state;
 	RangeTblEntry *rte;
 	ConnectorScan *scan;
-	int			nparams = list_length(plan->fdw_exprs);
-	Oid		   *types;
-	ListCell   *lc;
+	int nparams = list_length(plan->fdw_exprs);
+	Oid *types;
+	ListCell *lc;
 
 	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
 		return;
@@ -113,29 +113,29 @@ begin_scan(ForeignScanState *node, int eflags)
 	foreach (lc, plan->fdw_exprs)
 		types[foreach_current_index(lc)] = exprType(lfirst(lc));
 
-	scan->query = connector_query(strVal(list_nth(plan->fdw_private, SCAN_SQL)), rte->relid,
-								  connector_user(compat_scan_user(plan, rte)), nparams, types,
-								  boolVal(list_nth(plan->fdw_private, SCAN_LOCK_ROWS))
-								  ? QUERY_LOCK_ROWS : QUERY_PLAIN);
+	scan->query = connector_query(
+		strVal(list_nth(plan->fdw_private, SCAN_SQL)), rte->relid,
+		connector_user(compat_scan_user(plan, rte)), nparams, types,
+		boolVal(list_nth(plan->fdw_private, SCAN_LOCK_ROWS)) ? QUERY_LOCK_ROWS : QUERY_PLAIN);
 	connector_hold(scan->query);
 	scan->param_exprs = ExecInitExprList(plan->fdw_exprs, (PlanState *) node);
 	scan->params = connector_params(nparams, types);
-	scan->param_context = AllocSetContextCreate(estate->es_query_cxt, "magic_fdw parameters",
-												ALLOCSET_SMALL_SIZES);
+	scan->param_context =
+		AllocSetContextCreate(estate->es_query_cxt, "magic_fdw parameters", ALLOCSET_SMALL_SIZES);
 }
 
 static void
 evaluate_params(ForeignScanState *node, ConnectorScan *scan)
 {
 	ExprContext *econtext = node->ss.ps.ps_ExprContext;
-	ListCell   *lc;
+	ListCell *lc;
 
 	MemoryContextReset(scan->param_context);
 	foreach (lc, scan->param_exprs)
 	{
 		ParamExternData *param = &scan->params->params[foreach_current_index(lc)];
-		int16		typlen;
-		bool		typbyval;
+		int16 typlen;
+		bool typbyval;
 		MemoryContext old;
 
 		param->value = ExecEvalExprSwitchContext(lfirst(lc), econtext, &param->isnull);
@@ -152,14 +152,13 @@ evaluate_params(ForeignScanState *node, ConnectorScan *scan)
 static void
 start_scan(ForeignScanState *node, ConnectorScan *scan)
 {
-	EState	   *estate = node->ss.ps.state;
+	EState *estate = node->ss.ps.state;
 	MemoryContext old;
 
 	evaluate_params(node, scan);
 	old = MemoryContextSwitchTo(estate->es_query_cxt);
 	scan->desc = connector_open(scan->query, scan->params, estate->es_snapshot);
-	check_columns(scan->desc->tupDesc, node->ss.ss_ScanTupleSlot->tts_tupleDescriptor,
-				  scan->attrs);
+	check_columns(scan->desc->tupDesc, node->ss.ss_ScanTupleSlot->tts_tupleDescriptor, scan->attrs);
 	MemoryContextSwitchTo(old);
 }
 
@@ -232,10 +231,10 @@ end_scan(ForeignScanState *node)
 static void
 explain_scan(ForeignScanState *node, ExplainState *es)
 {
-	List	   *private = castNode(ForeignScan, node->ss.ps.plan)->fdw_private;
-	ListCell   *lc;
-	char	   *sql;
-	char	   *relations = strVal(list_nth(private, SCAN_RELATIONS));
+	List *private = castNode(ForeignScan, node->ss.ps.plan)->fdw_private;
+	ListCell *lc;
+	char *sql;
+	char *relations = strVal(list_nth(private, SCAN_RELATIONS));
 
 	if (relations[0] != '\0')
 		ExplainPropertyText("Relations", relations, es);

@@ -25,7 +25,7 @@
 /* The collation that the parser derives for an expression, and how strongly. */
 typedef enum CollationStrength
 {
-	COLLATION_NONE,				/* not of a collatable type */
+	COLLATION_NONE, /* not of a collatable type */
 	COLLATION_IMPLICIT,
 	COLLATION_EXPLICIT,
 	COLLATION_CONFLICT
@@ -33,14 +33,14 @@ typedef enum CollationStrength
 
 typedef struct Derived
 {
-	Oid			collation;
+	Oid collation;
 	CollationStrength strength;
 } Derived;
 
 typedef struct ShipContext
 {
 	ConnectorRel *crel;
-	const char *reason;			/* why not; NULL so far */
+	const char *reason; /* why not; NULL so far */
 } ShipContext;
 
 static Derived derive(Node *node, ShipContext *context);
@@ -48,8 +48,8 @@ static Derived derive(Node *node, ShipContext *context);
 static int
 compare_oids(const void *a, const void *b)
 {
-	Oid			x = *(const Oid *) a;
-	Oid			y = *(const Oid *) b;
+	Oid x = *(const Oid *) a;
+	Oid y = *(const Oid *) b;
 
 	return (x > y) - (x < y);
 }
@@ -58,7 +58,7 @@ compare_oids(const void *a, const void *b)
 static bool
 listed(Oid function)
 {
-	static Oid	sorted[lengthof(immutable_functions) + lengthof(session_functions)];
+	static Oid sorted[lengthof(immutable_functions) + lengthof(session_functions)];
 	static bool ready = false;
 
 	if (!ready)
@@ -86,7 +86,7 @@ connector_agg_listed(Oid aggfnoid)
 static Derived
 refuse(ShipContext *context, const char *reason)
 {
-	Derived		none = {InvalidOid, COLLATION_NONE};
+	Derived none = {InvalidOid, COLLATION_NONE};
 
 	if (context->reason == NULL)
 		context->reason = reason;
@@ -124,8 +124,8 @@ merge(Derived a, Derived b)
 static Derived
 derive_list(List *args, ShipContext *context)
 {
-	Derived		all = {InvalidOid, COLLATION_NONE};
-	ListCell   *lc;
+	Derived all = {InvalidOid, COLLATION_NONE};
+	ListCell *lc;
 
 	foreach (lc, args)
 		all = merge(all, derive(lfirst(lc), context));
@@ -134,10 +134,9 @@ derive_list(List *args, ShipContext *context)
 
 /* The result of a node over its arguments, and the check of the collation that it works with. */
 static Derived
-result(Derived args, Oid inputcollation, Oid resulttype, Oid resultcollation,
-	   ShipContext *context)
+result(Derived args, Oid inputcollation, Oid resulttype, Oid resultcollation, ShipContext *context)
 {
-	Derived		none = {InvalidOid, COLLATION_NONE};
+	Derived none = {InvalidOid, COLLATION_NONE};
 
 	if (OidIsValid(inputcollation) &&
 		(args.strength == COLLATION_CONFLICT || args.collation != inputcollation))
@@ -157,7 +156,7 @@ result(Derived args, Oid inputcollation, Oid resulttype, Oid resultcollation,
 static Derived
 leaf(Node *node, Oid type, Oid collation, ShipContext *context)
 {
-	Derived		derived = {InvalidOid, COLLATION_NONE};
+	Derived derived = {InvalidOid, COLLATION_NONE};
 
 	if (get_typtype(type) == TYPTYPE_DOMAIN && !IsA(node, Var))
 		return refuse(context, "a value of a domain does not ship");
@@ -169,8 +168,8 @@ leaf(Node *node, Oid type, Oid collation, ShipContext *context)
 	derived.strength = COLLATION_IMPLICIT;
 	if (connector_needs_collate(node, context->crel))
 		derived.strength = COLLATION_EXPLICIT;
-	else if (IsA(node, Param) || (IsA(node, Var) && !bms_is_member(((Var *) node)->varno,
-																   context->crel->relids)))
+	else if (IsA(node, Param) ||
+			 (IsA(node, Var) && !bms_is_member(((Var *) node)->varno, context->crel->relids)))
 		derived.collation = get_typcollation(type); /* a parameter has its type's collation */
 	return derived;
 }
@@ -215,7 +214,7 @@ derive_var(Var *var, ShipContext *context)
 static Derived
 derive_operator(OpExpr *op, ShipContext *context)
 {
-	Derived		args;
+	Derived args;
 
 	if (op->opno >= FirstGenbkiObjectId)
 		return refuse(context, psprintf("operator %s is not built in", get_opname(op->opno)));
@@ -227,7 +226,7 @@ derive_operator(OpExpr *op, ShipContext *context)
 static Derived
 derive_array_operator(ScalarArrayOpExpr *op, ShipContext *context)
 {
-	Derived		args;
+	Derived args;
 
 	if (op->opno >= FirstGenbkiObjectId)
 		return refuse(context, psprintf("operator %s is not built in", get_opname(op->opno)));
@@ -240,7 +239,7 @@ derive_array_operator(ScalarArrayOpExpr *op, ShipContext *context)
 static Derived
 derive_relabel(RelabelType *relabel, ShipContext *context)
 {
-	Derived		arg = derive((Node *) relabel->arg, context);
+	Derived arg = derive((Node *) relabel->arg, context);
 
 	if (context->reason)
 		return arg;
@@ -262,16 +261,16 @@ derive_relabel(RelabelType *relabel, ShipContext *context)
 static Derived
 derive_case(CaseExpr *expr, ShipContext *context)
 {
-	Derived		values;
-	ListCell   *lc;
+	Derived values;
+	ListCell *lc;
 
 	if (expr->arg != NULL)
 		return refuse(context, "CASE with a test value does not ship");
 	values = expr->defresult ? derive((Node *) expr->defresult, context)
-		: (Derived) {InvalidOid, COLLATION_NONE};
+							 : (Derived){InvalidOid, COLLATION_NONE};
 	foreach (lc, expr->args)
 	{
-		CaseWhen   *when = lfirst_node(CaseWhen, lc);
+		CaseWhen *when = lfirst_node(CaseWhen, lc);
 
 		(void) derive((Node *) when->expr, context);
 		values = merge(values, derive((Node *) when->result, context));
@@ -282,9 +281,9 @@ derive_case(CaseExpr *expr, ShipContext *context)
 static Derived
 derive_aggregate(Aggref *agg, ShipContext *context)
 {
-	List	   *args = NIL;
-	ListCell   *lc;
-	Derived		derived;
+	List *args = NIL;
+	ListCell *lc;
+	Derived derived;
 
 	if (!connector_agg_listed(agg->aggfnoid))
 		return refuse(context, psprintf("aggregate %s is not in the list of functions to ship",
@@ -303,7 +302,7 @@ derive_aggregate(Aggref *agg, ShipContext *context)
 static Derived
 derive(Node *node, ShipContext *context)
 {
-	Derived		none = {InvalidOid, COLLATION_NONE};
+	Derived none = {InvalidOid, COLLATION_NONE};
 
 	if (node == NULL || context->reason != NULL)
 		return none;
@@ -324,15 +323,15 @@ derive(Node *node, ShipContext *context)
 		case T_ScalarArrayOpExpr:
 			return derive_array_operator((ScalarArrayOpExpr *) node, context);
 		case T_FuncExpr:
-			{
-				FuncExpr   *func = (FuncExpr *) node;
+		{
+			FuncExpr *func = (FuncExpr *) node;
 
-				check_function(func->funcid, context);
-				if (func->funcvariadic || func->funcretset)
-					return refuse(context, "a function call of this form does not ship");
-				return result(derive_list(func->args, context), func->inputcollid,
-							  func->funcresulttype, func->funccollid, context);
-			}
+			check_function(func->funcid, context);
+			if (func->funcvariadic || func->funcretset)
+				return refuse(context, "a function call of this form does not ship");
+			return result(derive_list(func->args, context), func->inputcollid, func->funcresulttype,
+						  func->funccollid, context);
+		}
 		case T_BoolExpr:
 			(void) derive_list(((BoolExpr *) node)->args, context);
 			return none;
@@ -347,21 +346,21 @@ derive(Node *node, ShipContext *context)
 		case T_RelabelType:
 			return derive_relabel((RelabelType *) node, context);
 		case T_CoalesceExpr:
-			{
-				CoalesceExpr *expr = (CoalesceExpr *) node;
+		{
+			CoalesceExpr *expr = (CoalesceExpr *) node;
 
-				return result(derive_list(expr->args, context), InvalidOid, expr->coalescetype,
-							  expr->coalescecollid, context);
-			}
+			return result(derive_list(expr->args, context), InvalidOid, expr->coalescetype,
+						  expr->coalescecollid, context);
+		}
 		case T_ArrayExpr:
-			{
-				ArrayExpr  *expr = (ArrayExpr *) node;
+		{
+			ArrayExpr *expr = (ArrayExpr *) node;
 
-				if (expr->multidims)
-					return refuse(context, "an array of arrays does not ship");
-				return result(derive_list(expr->elements, context), InvalidOid,
-							  expr->array_typeid, expr->array_collid, context);
-			}
+			if (expr->multidims)
+				return refuse(context, "an array of arrays does not ship");
+			return result(derive_list(expr->elements, context), InvalidOid, expr->array_typeid,
+						  expr->array_collid, context);
+		}
 		case T_CaseExpr:
 			return derive_case((CaseExpr *) node, context);
 		case T_Aggref:
@@ -381,7 +380,7 @@ const char *
 connector_unshippable(ConnectorRel *crel, Expr *expr)
 {
 	ShipContext context = {crel, NULL};
-	Derived		derived = derive((Node *) expr, &context);
+	Derived derived = derive((Node *) expr, &context);
 
 	if (context.reason == NULL && derived.strength != COLLATION_NONE &&
 		(derived.strength == COLLATION_CONFLICT ||

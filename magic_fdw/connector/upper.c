@@ -23,8 +23,8 @@
 static bool
 add_parts(ConnectorRel *crel, Expr *expr, Index sortgroupref)
 {
-	List	   *parts;
-	ListCell   *lc;
+	List *parts;
+	ListCell *lc;
 
 	if (connector_unshippable(crel, expr) == NULL)
 	{
@@ -35,7 +35,7 @@ add_parts(ConnectorRel *crel, Expr *expr, Index sortgroupref)
 	parts = pull_var_clause((Node *) expr, PVC_INCLUDE_AGGREGATES);
 	foreach (lc, parts)
 	{
-		Expr	   *part = lfirst(lc);
+		Expr *part = lfirst(lc);
 
 		if (!IsA(part, Aggref) || connector_unshippable(crel, part) != NULL)
 			return false;
@@ -57,15 +57,15 @@ add_group_column(ConnectorRel *crel, Expr *expr, Index sortgroupref)
 static bool
 grouping_ships(PlannerInfo *root, ConnectorRel *crel, PathTarget *target, Node *having)
 {
-	ListCell   *lc;
-	int			i = 0;
+	ListCell *lc;
+	int i = 0;
 
 	foreach (lc, target->exprs)
 	{
-		Expr	   *expr = lfirst(lc);
-		Index		ref = get_pathtarget_sortgroupref(target, i++);
-		SortGroupClause *group = ref ? get_sortgroupref_clause_noerr(ref, root->parse->groupClause)
-			: NULL;
+		Expr *expr = lfirst(lc);
+		Index ref = get_pathtarget_sortgroupref(target, i++);
+		SortGroupClause *group =
+			ref ? get_sortgroupref_clause_noerr(ref, root->parse->groupClause) : NULL;
 
 		if (group != NULL)
 		{
@@ -79,7 +79,7 @@ grouping_ships(PlannerInfo *root, ConnectorRel *crel, PathTarget *target, Node *
 	}
 	foreach (lc, (List *) having)
 	{
-		Expr	   *expr = lfirst(lc);
+		Expr *expr = lfirst(lc);
 
 		if (connector_unshippable(crel, expr) != NULL)
 			return false;
@@ -95,14 +95,13 @@ connector_upper_paths(PlannerInfo *root, UpperRelationKind stage, RelOptInfo *in
 	ConnectorRel *below = input_rel->fdw_private;
 	GroupPathExtraData *group_extra = extra;
 	ConnectorRel *crel;
-	List	   *params;
-	char	   *sql;
+	List *params;
+	char *sql;
 
 	if (stage != UPPERREL_GROUP_AGG || output_rel->fdw_private != NULL ||
-		(!IS_JOIN_REL(input_rel) && input_rel->reloptkind != RELOPT_BASEREL) ||
-		below == NULL || below->local_conds != NIL ||
-		root->parse->groupingSets != NIL || root->parse->hasTargetSRFs ||
-		root->rowMarks != NIL ||
+		(!IS_JOIN_REL(input_rel) && input_rel->reloptkind != RELOPT_BASEREL) || below == NULL ||
+		below->local_conds != NIL || root->parse->groupingSets != NIL ||
+		root->parse->hasTargetSRFs || root->rowMarks != NIL ||
 		(!root->parse->groupClause && !root->parse->hasAggs) ||
 		group_extra->patype != PARTITIONWISE_AGGREGATE_NONE)
 		return;
@@ -122,7 +121,8 @@ connector_upper_paths(PlannerInfo *root, UpperRelationKind stage, RelOptInfo *in
 	connector_estimate(sql, crel, params, &crel->rows, &crel->width, &crel->startup_cost,
 					   &crel->total_cost);
 	output_rel->rows = crel->rows;
-	add_path(output_rel, (Path *) compat_create_foreign_upper_path(
+	add_path(output_rel,
+			 (Path *) compat_create_foreign_upper_path(
 				 root, output_rel, output_rel->reltarget, crel->rows, crel->startup_cost,
 				 crel->total_cost + crel->rows * cpu_tuple_cost, NIL, NIL));
 }

@@ -50,12 +50,12 @@ PGDLLEXPORT Datum magic_compact(PG_FUNCTION_ARGS);
 static Relation
 open_own_table(Oid relid, LOCKMODE lock)
 {
-	Relation	rel = table_open(relid, lock);
+	Relation rel = table_open(relid, lock);
 
 	if (!engine_is_magic(rel))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a table of access method magic", RelationGetRelationName(rel))));
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("\"%s\" is not a table of access method magic",
+							   RelationGetRelationName(rel))));
 	if (!object_ownercheck(RelationRelationId, relid, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(rel->rd_rel->relkind),
 					   RelationGetRelationName(rel));
@@ -65,7 +65,7 @@ open_own_table(Oid relid, LOCKMODE lock)
 Datum
 magic_compact(PG_FUNCTION_ARGS)
 {
-	Relation	rel = open_own_table(PG_GETARG_OID(0), RowExclusiveLock);
+	Relation rel = open_own_table(PG_GETARG_OID(0), RowExclusiveLock);
 
 	(void) engine_compact(rel, true);
 	table_close(rel, NoLock);
@@ -77,8 +77,8 @@ magic_compact(PG_FUNCTION_ARGS)
 typedef enum ExtentState
 {
 	EXTENT_FREE,
-	EXTENT_WRITTEN,				/* by a transaction that runs */
-	EXTENT_NAMED				/* by the directory */
+	EXTENT_WRITTEN, /* by a transaction that runs */
+	EXTENT_NAMED	/* by the directory */
 } ExtentState;
 
 /*
@@ -90,8 +90,8 @@ static ExtentState
 check_free_extent(Relation rel, uint64 storage, const Extent *extent, TransactionId horizon)
 {
 	ExtentState state = EXTENT_FREE;
-	Extent	   *named;
-	int			n;
+	Extent *named;
+	int n;
 
 	for (uint32 i = 0; i < extent->pages; i++)
 	{
@@ -135,18 +135,18 @@ best_free_extent(FreeExtent *list, int n, uint32 pages, BlockNumber before, Bloc
 bool
 extent_take_free(Relation rel, uint32 pages, BlockNumber before, Extent *extent)
 {
-	uint64		storage = storage_id(rel);
-	Snapshot	snapshot = latest_snapshot_register();
+	uint64 storage = storage_id(rel);
+	Snapshot snapshot = latest_snapshot_register();
 	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
 	FreeExtent *list;
 	FreeExtent *best;
-	int			n = free_extent_list(storage, snapshot, &list);
+	int n = free_extent_list(storage, snapshot, &list);
 	TransactionId horizon = n > 0 ? directory_horizon() : InvalidTransactionId;
-	bool		taken = false;
+	bool taken = false;
 
 	while (!taken && (best = best_free_extent(list, n, pages, before, nblocks, horizon)) != NULL)
 	{
-		Extent		wanted = {.first = best->extent.first, .pages = pages};
+		Extent wanted = {.first = best->extent.first, .pages = pages};
 		ExtentState state = check_free_extent(rel, storage, &wanted, horizon);
 
 		if (state == EXTENT_WRITTEN || !free_extent_delete(&best->tid))
@@ -159,8 +159,8 @@ extent_take_free(Relation rel, uint32 pages, BlockNumber before, Extent *extent)
 			*extent = wanted;
 			if (best->extent.pages > pages)
 			{
-				Extent		rest = {.first = best->extent.first + pages,
-				.pages = best->extent.pages - pages};
+				Extent rest = {.first = best->extent.first + pages,
+							   .pages = best->extent.pages - pages};
 
 				free_extent_insert(storage, &rest);
 			}
@@ -176,19 +176,19 @@ extent_take_free(Relation rel, uint32 pages, BlockNumber before, Extent *extent)
 
 typedef struct Merge
 {
-	Relation	rel;
-	uint64		storage;
-	Snapshot	snapshot;
-	PackList   *packs;
-	DeleteMap  *settled;
-	ReservedRange *reserved;	/* rows that may still be written */
-	int			nreserved;
-	PackList   *versions;		/* every directory row that is not dead */
-	DeleteMap  *folded;			/* rows of `settled` that no pack holds any more */
+	Relation rel;
+	uint64 storage;
+	Snapshot snapshot;
+	PackList *packs;
+	DeleteMap *settled;
+	ReservedRange *reserved; /* rows that may still be written */
+	int nreserved;
+	PackList *versions; /* every directory row that is not dead */
+	DeleteMap *folded;	/* rows of `settled` that no pack holds any more */
 	PackWriter *writer;
-	int64		replaced;
-	bool		moved;			/* packs to other extents */
-	uint32		remaining;		/* directory rows and deltas after the merge */
+	int64 replaced;
+	bool moved;		  /* packs to other extents */
+	uint32 remaining; /* directory rows and deltas after the merge */
 } Merge;
 
 static double
@@ -197,13 +197,13 @@ dead_fraction(Merge *merge, const PackEntry *pack)
 	if (pack->rows == 0)
 		return 1;
 	return (double) delete_map_count_range(merge->settled, pack->first, pack->first + pack->span) /
-		pack->rows;
+		   pack->rows;
 }
 
 static uint64
 live_rows(Merge *merge, const PackEntry *pack)
 {
-	uint64		dead = delete_map_count_range(merge->settled, pack->first, pack->first + pack->span);
+	uint64 dead = delete_map_count_range(merge->settled, pack->first, pack->first + pack->span);
 
 	return pack->rows > dead ? pack->rows - dead : 0;
 }
@@ -212,21 +212,22 @@ live_rows(Merge *merge, const PackEntry *pack)
 static void
 append_pack(Merge *merge, const PackEntry *pack, RowNumber base)
 {
-	Relation	rel = merge->rel;
-	TupleDesc	desc = RelationGetDescr(rel);
-	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "magic merge", ALLOCSET_DEFAULT_SIZES);
+	Relation rel = merge->rel;
+	TupleDesc desc = RelationGetDescr(rel);
+	MemoryContext cxt =
+		AllocSetContextCreate(CurrentMemoryContext, "magic merge", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(cxt);
 	BlockColumns *columns = block_columns_create(cxt, desc->natts);
-	Datum	   *values = palloc(sizeof(Datum) * (desc->natts + 1));
-	bool	   *isnull = palloc(sizeof(bool) * (desc->natts + 1));
-	StoredPack	stored;
+	Datum *values = palloc(sizeof(Datum) * (desc->natts + 1));
+	bool *isnull = palloc(sizeof(bool) * (desc->natts + 1));
+	StoredPack stored;
 	PackReader *reader;
-	uint32		positions[PACK_VECTOR];
+	uint32 positions[PACK_VECTOR];
 
 	reader = stored_pack_open(&stored, rel, pack, desc, NULL, false, cxt);
 	for (uint32 block = 0; block < pack_nblocks(reader); block++)
 	{
-		int			n = pack_block_rows(reader, block);
+		int n = pack_block_rows(reader, block);
 
 		CHECK_FOR_INTERRUPTS();
 		pack_block_positions(reader, block, positions);
@@ -235,7 +236,7 @@ append_pack(Merge *merge, const PackEntry *pack, RowNumber base)
 			block_columns_decode(columns, att);
 		for (int i = 0; i < n; i++)
 		{
-			RowNumber	row = pack->first + positions[i];
+			RowNumber row = pack->first + positions[i];
 
 			if (delete_map_contains(merge->settled, row))
 			{
@@ -259,9 +260,9 @@ append_pack(Merge *merge, const PackEntry *pack, RowNumber base)
 static void
 merge_packs(Merge *merge, int from, int to)
 {
-	PackEntry  *packs = merge->packs->packs;
-	RowNumber	base = packs[from].first;
-	uint32		span = (uint32) (packs[to - 1].first + packs[to - 1].span - base);
+	PackEntry *packs = merge->packs->packs;
+	RowNumber base = packs[from].first;
+	uint32 span = (uint32) (packs[to - 1].first + packs[to - 1].span - base);
 
 	if (merge->writer == NULL)
 		merge->writer = pack_writer_create(RelationGetDescr(merge->rel), CurrentMemoryContext);
@@ -269,8 +270,8 @@ merge_packs(Merge *merge, int from, int to)
 		append_pack(merge, &packs[i], base);
 	if (pack_writer_rows(merge->writer) > 0)
 	{
-		PackBytes	bytes;
-		PackEntry	entry = {0};
+		PackBytes bytes;
+		PackEntry entry = {0};
 
 		pack_writer_finish(merge->writer, span, &bytes);
 		entry.first = base;
@@ -320,12 +321,12 @@ gap_is_settled(Merge *merge, RowNumber from, RowNumber to)
 static int
 size_class(uint64 rows)
 {
-	int			class = 0;
+	int class = 0;
 
 	while (rows > TIER_RATIO)
 	{
 		rows /= TIER_RATIO;
-		class++;
+		class ++;
 	}
 	return class;
 }
@@ -338,17 +339,17 @@ size_class(uint64 rows)
 static int
 run_end(Merge *merge, int from, bool full)
 {
-	PackList   *list = merge->packs;
-	uint64		rows = 0;
-	uint64		bytes = 0;
-	int			to = from;
-	int			class = 0;
+	PackList *list = merge->packs;
+	uint64 rows = 0;
+	uint64 bytes = 0;
+	int to = from;
+	int class = 0;
 
 	while (to < list->n)
 	{
-		PackEntry  *pack = &list->packs[to];
-		uint64		live = live_rows(merge, pack);
-		RowNumber	span = pack->first + pack->span - list->packs[from].first;
+		PackEntry *pack = &list->packs[to];
+		uint64 live = live_rows(merge, pack);
+		RowNumber span = pack->first + pack->span - list->packs[from].first;
 
 		if (live >= SMALL_PACK_ROWS || rows + live > PACK_TARGET_ROWS || span > PG_UINT32_MAX ||
 			bytes + pack->length > PACK_TARGET_BYTES)
@@ -381,13 +382,13 @@ run_end(Merge *merge, int from, bool full)
 static int
 run_start(Merge *merge, int from, int to)
 {
-	int			start = to;
-	uint64		rows = 0;
+	int start = to;
+	uint64 rows = 0;
 
 	/* from the end: grow while the next older pack is not much larger than all after it */
 	while (start > from)
 	{
-		uint64		live = live_rows(merge, &merge->packs->packs[start - 1]);
+		uint64 live = live_rows(merge, &merge->packs->packs[start - 1]);
 
 		if (to - start >= TIER_RATIO && live > rows * TIER_RATIO)
 			break;
@@ -402,8 +403,8 @@ merge_runs(Merge *merge, bool full)
 {
 	for (int i = 0; i < merge->packs->n;)
 	{
-		int			end = run_end(merge, i, full);
-		int			start;
+		int end = run_end(merge, i, full);
+		int start;
 
 		CHECK_FOR_INTERRUPTS();
 		if (end == i)
@@ -436,8 +437,8 @@ static uint64
 settled_free_pages(Merge *merge, TransactionId horizon)
 {
 	FreeExtent *list;
-	int			n = free_extent_list(merge->storage, merge->snapshot, &list);
-	uint64		pages = 0;
+	int n = free_extent_list(merge->storage, merge->snapshot, &list);
+	uint64 pages = 0;
 
 	for (int i = 0; i < n; i++)
 		if (TransactionIdPrecedes(list[i].xmin, horizon))
@@ -454,15 +455,16 @@ settled_free_pages(Merge *merge, TransactionId horizon)
 static void
 move_packs_down(Merge *merge, TransactionId horizon)
 {
-	uint64		room = settled_free_pages(merge, horizon);
-	PackEntry  *packs = merge->packs->packs;
+	uint64 room = settled_free_pages(merge, horizon);
+	PackEntry *packs = merge->packs->packs;
 
 	if (merge->replaced > 0 || room < RelationGetNumberOfBlocks(merge->rel) / MOVE_FREE_PART)
 		return;
 	qsort(packs, merge->packs->n, sizeof(PackEntry), compare_extents_down);
-	for (int i = 0; i < merge->packs->n && packs[i].extent.pages > 0 && room >= packs[i].extent.pages; i++)
+	for (int i = 0;
+		 i < merge->packs->n && packs[i].extent.pages > 0 && room >= packs[i].extent.pages; i++)
 	{
-		PackEntry	moved = packs[i];
+		PackEntry moved = packs[i];
 
 		CHECK_FOR_INTERRUPTS();
 		if (!storage_copy_pack_down(merge->rel, &packs[i].extent, packs[i].length, &moved.extent))
@@ -479,43 +481,43 @@ move_packs_down(Merge *merge, TransactionId horizon)
 
 typedef struct DeltaTidy
 {
-	Merge	   *merge;
+	Merge *merge;
 	TransactionId horizon;
-	int			n;
-	int			room;
+	int n;
+	int room;
 	struct OldDelta
 	{
 		ItemPointerData tid;
-		uint64		block;
-	}		   *old;
-	DeleteMap  *rest;			/* settled rows that packs still hold */
+		uint64 block;
+	} * old;
+	DeleteMap *rest; /* settled rows that packs still hold */
 } DeltaTidy;
 
 /* Collects the settled deltas; what they name and packs still hold goes to `rest`. */
 static void
 collect_delta(const DeltaRow *row, void *arg)
 {
-	DeltaTidy  *tidy = arg;
+	DeltaTidy *tidy = arg;
 	const uint8 *p = row->entries;
 	const uint8 *end = p + row->length;
 	DeltaCursor cursor = {0};
-	DeltaEntry	entry;
+	DeltaEntry entry;
 
 	if (!TransactionIdPrecedes(row->xmin, tidy->horizon))
 		return;
 	while (delta_next(&p, end, &cursor, &entry))
 	{
-		RowNumber	number = row->block * DELETE_BLOCK_ROWS + entry.offset;
-		int			low = 0;
-		int			high = tidy->merge->packs->n;
+		RowNumber number = row->block * DELETE_BLOCK_ROWS + entry.offset;
+		int low = 0;
+		int high = tidy->merge->packs->n;
 
 		if (delete_map_contains(tidy->merge->folded, number))
 			continue;
 		/* rows that no pack covers need no deletion */
 		while (low < high)
 		{
-			int			middle = (low + high) / 2;
-			PackEntry  *pack = &tidy->merge->packs->packs[middle];
+			int middle = (low + high) / 2;
+			PackEntry *pack = &tidy->merge->packs->packs[middle];
 
 			if (number < pack->first)
 				high = middle;
@@ -531,8 +533,8 @@ collect_delta(const DeltaRow *row, void *arg)
 	if (tidy->n == tidy->room)
 	{
 		tidy->room = Max(64, tidy->room * 2);
-		tidy->old = tidy->old == NULL ? palloc(sizeof(*tidy->old) * tidy->room) :
-			repalloc_huge(tidy->old, sizeof(*tidy->old) * tidy->room);
+		tidy->old = tidy->old == NULL ? palloc(sizeof(*tidy->old) * tidy->room)
+									  : repalloc_huge(tidy->old, sizeof(*tidy->old) * tidy->room);
 	}
 	tidy->old[tidy->n].tid = row->tid;
 	tidy->old[tidy->n].block = row->block;
@@ -544,19 +546,19 @@ static void
 delete_rows_of_block(uint64 storage, uint64 block, const uint64 *bits, CommandId cid)
 {
 	DeltaEntry *entries = palloc(sizeof(DeltaEntry) * DELETE_BLOCK_ROWS);
-	uint8	   *bytes = palloc(DELTA_ROOM);
-	int			n = 0;
+	uint8 *bytes = palloc(DELTA_ROOM);
+	int n = 0;
 
 	for (uint32 i = 0; i < DELETE_BLOCK_ROWS; i++)
 		if (bits[i / 64] >> (i % 64) & 1)
 		{
-			DeltaEntry	entry = {.offset = i, .kind = DELETE_DELETED};
+			DeltaEntry entry = {.offset = i, .kind = DELETE_DELETED};
 
 			entries[n++] = entry;
 		}
 	for (int done = 0; done < n;)
 	{
-		int			length;
+		int length;
 
 		done += delta_encode(entries + done, n - done, bytes, DELTA_ROOM, &length);
 		delta_insert(storage, block, bytes, length, cid);
@@ -572,17 +574,17 @@ delete_rows_of_block(uint64 storage, uint64 block, const uint64 *bits, CommandId
 static void
 tidy_deltas(Merge *merge, TransactionId horizon)
 {
-	DeltaTidy	tidy = {.merge = merge, .horizon = horizon};
+	DeltaTidy tidy = {.merge = merge, .horizon = horizon};
 
 	tidy.rest = delete_map_create(CurrentMemoryContext);
 	delta_scan(merge->storage, -1, merge->snapshot, collect_delta, &tidy);
 	/* deltas come in the order of their blocks */
 	for (int i = 0; i < tidy.n;)
 	{
-		uint64		block = tidy.old[i].block;
+		uint64 block = tidy.old[i].block;
 		const uint64 *rest = delete_map_block(tidy.rest, block);
 		const uint64 *folded = delete_map_block(merge->folded, block);
-		int			end = i;
+		int end = i;
 
 		CHECK_FOR_INTERRUPTS();
 		while (end < tidy.n && tidy.old[end].block == block)
@@ -610,22 +612,20 @@ compact_table(Relation rel, bool full, bool vacuuming)
 {
 	MemoryContext cxt;
 	MemoryContext old;
-	Merge		merge = {.rel = rel};
+	Merge merge = {.rel = rel};
 	TransactionId horizon;
 	TransactionId newest;
-	MetaInfo	info;
+	MetaInfo info;
 
 	PreventCommandDuringRecovery("magic.compact");
 	if (IsolationIsSerializable())
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("packs cannot be merged in a serializable transaction")));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("packs cannot be merged in a serializable transaction")));
 	writer_flush(rel);
 	if (writer_pending(storage_id(rel)))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("rows of an enclosing subtransaction are pending in \"%s\"",
-						RelationGetRelationName(rel))));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
+						errmsg("rows of an enclosing subtransaction are pending in \"%s\"",
+							   RelationGetRelationName(rel))));
 	if (!compaction_lock(rel, vacuuming))
 		return 0;
 	directory_lock_for_write();
@@ -676,22 +676,21 @@ engine_lock_all_rows(Relation rel, bool wait)
 uint64
 engine_delete_all(Relation rel)
 {
-	BlockScan  *scan;
-	uint64		storage = storage_id(rel);
-	Snapshot	snapshot;
-	DeleteMap  *live;
-	uint64		count = 0;
-	uint64		block = PG_UINT64_MAX;
-	CommandId	cid = GetCurrentCommandId(true);
+	BlockScan *scan;
+	uint64 storage = storage_id(rel);
+	Snapshot snapshot;
+	DeleteMap *live;
+	uint64 count = 0;
+	uint64 block = PG_UINT64_MAX;
+	CommandId cid = GetCurrentCommandId(true);
 	MemoryContext cxt;
 	MemoryContext old;
 
 	writer_flush(rel);
 	if (writer_pending(storage))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("rows of an enclosing subtransaction are pending in \"%s\"",
-						RelationGetRelationName(rel))));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
+						errmsg("rows of an enclosing subtransaction are pending in \"%s\"",
+							   RelationGetRelationName(rel))));
 	(void) row_lock_table(rel, true);
 	directory_lock_for_write();
 	cxt = AllocSetContextCreate(CurrentMemoryContext, "magic delete all", ALLOCSET_DEFAULT_SIZES);
@@ -703,7 +702,7 @@ engine_delete_all(Relation rel)
 	{
 		for (int i = 0; i < scan->nrows; i++)
 		{
-			RowNumber	row = scan->first + scan->positions[i];
+			RowNumber row = scan->first + scan->positions[i];
 
 			if (!(scan->live[i / 64] >> (i % 64) & 1))
 				continue;
@@ -732,10 +731,10 @@ engine_delete_all(Relation rel)
 int
 engine_partitions(Relation rel, Snapshot snapshot, int n, uint64 *starts)
 {
-	PackList   *list;
-	uint64		total = 0;
-	uint64		seen = 0;
-	int			found = 0;
+	PackList *list;
+	uint64 total = 0;
+	uint64 seen = 0;
+	int found = 0;
 
 	writer_flush(rel);
 	storage_check_snapshot(rel, snapshot);

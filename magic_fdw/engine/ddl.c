@@ -44,14 +44,14 @@ bool
 engine_is_magic(Relation rel)
 {
 	return RELKIND_HAS_TABLE_AM(rel->rd_rel->relkind) && rel->rd_tableam != NULL &&
-		rel->rd_tableam->slot_callbacks != NULL && rel->rd_tableam->scan_begin == scan_begin;
+		   rel->rd_tableam->slot_callbacks != NULL && rel->rd_tableam->scan_begin == scan_begin;
 }
 
 /* The table's rows are going away with its file, in this transaction. */
 static void
 forget_storage(Relation rel)
 {
-	uint64		storage;
+	uint64 storage;
 
 	if (!storage_id_if_readable(rel, &storage))
 	{
@@ -76,7 +76,7 @@ void
 ddl_set_new_filelocator(Relation rel, const RelFileLocator *locator, char persistence,
 						TransactionId *freeze_xid, MultiXactId *minmulti)
 {
-	bool		replaces = !RelFileLocatorEquals(*locator, rel->rd_locator);
+	bool replaces = !RelFileLocatorEquals(*locator, rel->rd_locator);
 
 	if (persistence == RELPERSISTENCE_UNLOGGED)
 		ereport(ERROR,
@@ -120,10 +120,10 @@ ddl_copy_data(Relation rel, const RelFileLocator *locator)
 
 typedef struct Rewrite
 {
-	Relation	table;
+	Relation table;
 	TupleTableSlot *slot;
-	CommandId	cid;
-	double		rows;
+	CommandId cid;
+	double rows;
 } Rewrite;
 
 static void
@@ -133,7 +133,7 @@ rewrite_row(Rewrite *rewrite, TupleTableSlot *source)
 	slot_getallattrs(source);
 	for (int i = 0; i < source->tts_tupleDescriptor->natts; i++)
 	{
-		bool		dropped = TupleDescAttr(RelationGetDescr(rewrite->table), i)->attisdropped;
+		bool dropped = TupleDescAttr(RelationGetDescr(rewrite->table), i)->attisdropped;
 
 		rewrite->slot->tts_values[i] = dropped ? (Datum) 0 : source->tts_values[i];
 		rewrite->slot->tts_isnull[i] = dropped || source->tts_isnull[i];
@@ -145,18 +145,19 @@ rewrite_row(Rewrite *rewrite, TupleTableSlot *source)
 
 void
 ddl_copy_for_cluster(Relation old_table, Relation new_table, Relation index, bool use_sort,
-					 TransactionId oldest_xmin, TransactionId *xid_cutoff, MultiXactId *multi_cutoff,
-					 double *num_tuples, double *tups_vacuumed, double *tups_recently_dead)
+					 TransactionId oldest_xmin, TransactionId *xid_cutoff,
+					 MultiXactId *multi_cutoff, double *num_tuples, double *tups_vacuumed,
+					 double *tups_recently_dead)
 {
-	Snapshot	snapshot = latest_snapshot_register();
+	Snapshot snapshot = latest_snapshot_register();
 	TableScanDesc scan = scan_begin(old_table, snapshot, 0, NULL, NULL, SO_TYPE_SEQSCAN);
 	TupleTableSlot *slot = table_slot_create(old_table, NULL);
-	Rewrite		rewrite = {.table = new_table, .cid = GetCurrentCommandId(true)};
+	Rewrite rewrite = {.table = new_table, .cid = GetCurrentCommandId(true)};
 	Tuplesortstate *sort = NULL;
 
 	if (index != NULL)
-		sort = tuplesort_begin_cluster(RelationGetDescr(old_table), index, maintenance_work_mem, NULL,
-									   TUPLESORT_NONE);
+		sort = tuplesort_begin_cluster(RelationGetDescr(old_table), index, maintenance_work_mem,
+									   NULL, TUPLESORT_NONE);
 	rewrite.slot = table_slot_create(new_table, NULL);
 	storage_set_rewriter(new_table);
 	while (scan_getnextslot(scan, ForwardScanDirection, slot))
@@ -164,7 +165,7 @@ ddl_copy_for_cluster(Relation old_table, Relation new_table, Relation index, boo
 		CHECK_FOR_INTERRUPTS();
 		if (sort != NULL)
 		{
-			HeapTuple	tuple = ExecCopySlotHeapTuple(slot);
+			HeapTuple tuple = ExecCopySlotHeapTuple(slot);
 
 			tuplesort_putheaptuple(sort, tuple);
 			heap_freetuple(tuple);
@@ -174,8 +175,9 @@ ddl_copy_for_cluster(Relation old_table, Relation new_table, Relation index, boo
 	}
 	if (sort != NULL)
 	{
-		TupleTableSlot *sorted = MakeSingleTupleTableSlot(RelationGetDescr(old_table), &TTSOpsHeapTuple);
-		HeapTuple	tuple;
+		TupleTableSlot *sorted =
+			MakeSingleTupleTableSlot(RelationGetDescr(old_table), &TTSOpsHeapTuple);
+		HeapTuple tuple;
 
 		tuplesort_performsort(sort);
 		while ((tuple = tuplesort_getheaptuple(sort, true)) != NULL)
@@ -207,7 +209,7 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, 
 		previous_object_access_hook(access, class_id, object_id, sub_id, arg);
 	if (access == OAT_DROP && class_id == RelationRelationId && sub_id == 0 && !IsBinaryUpgrade)
 	{
-		Relation	rel = try_relation_open(object_id, NoLock);
+		Relation rel = try_relation_open(object_id, NoLock);
 
 		if (rel != NULL)
 		{
@@ -222,11 +224,11 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, 
 static void
 refuse_on_metadata(Oid relid, const char *command)
 {
-	Oid			namespace = OidIsValid(relid) ? get_rel_namespace(relid) : InvalidOid;
+	Oid namespace = OidIsValid(relid) ? get_rel_namespace(relid) : InvalidOid;
 
-	if (!OidIsValid(namespace) || (relid != magic_table_oid("pack") &&
-								   relid != magic_table_oid("delete_delta") &&
-								   relid != magic_table_oid("free_extent")))
+	if (!OidIsValid(namespace) ||
+		(relid != magic_table_oid("pack") && relid != magic_table_oid("delete_delta") &&
+		 relid != magic_table_oid("free_extent")))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -238,43 +240,44 @@ refuse_on_metadata(Oid relid, const char *command)
 static void
 check_statement(Node *statement)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	switch (nodeTag(statement))
 	{
 		case T_TruncateStmt:
-			foreach(lc, ((TruncateStmt *) statement)->relations)
+			foreach (lc, ((TruncateStmt *) statement)->relations)
 				refuse_on_metadata(RangeVarGetRelid(lfirst(lc), NoLock, true), "TRUNCATE");
 			break;
 		case T_ClusterStmt:
 			if (((ClusterStmt *) statement)->relation != NULL)
-				refuse_on_metadata(RangeVarGetRelid(((ClusterStmt *) statement)->relation, NoLock, true),
-								   "CLUSTER");
+				refuse_on_metadata(
+					RangeVarGetRelid(((ClusterStmt *) statement)->relation, NoLock, true),
+					"CLUSTER");
 			break;
 		case T_VacuumStmt:
-			{
-				VacuumStmt *vacuum = (VacuumStmt *) statement;
-				bool		full = false;
+		{
+			VacuumStmt *vacuum = (VacuumStmt *) statement;
+			bool full = false;
 
-				foreach(lc, vacuum->options)
-					if (strcmp(((DefElem *) lfirst(lc))->defname, "full") == 0)
-						full = true;
-				if (full)
-					foreach(lc, vacuum->rels)
-					{
-						VacuumRelation *target = lfirst(lc);
+			foreach (lc, vacuum->options)
+				if (strcmp(((DefElem *) lfirst(lc))->defname, "full") == 0)
+					full = true;
+			if (full)
+				foreach (lc, vacuum->rels)
+				{
+					VacuumRelation *target = lfirst(lc);
 
-						if (target->relation != NULL)
-							refuse_on_metadata(RangeVarGetRelid(target->relation, NoLock, true),
-											   "VACUUM FULL");
-					}
-				break;
-			}
+					if (target->relation != NULL)
+						refuse_on_metadata(RangeVarGetRelid(target->relation, NoLock, true),
+										   "VACUUM FULL");
+				}
+			break;
+		}
 		case T_CreatePublicationStmt:
-			foreach(lc, ((CreatePublicationStmt *) statement)->pubobjects)
+			foreach (lc, ((CreatePublicationStmt *) statement)->pubobjects)
 			{
 				PublicationObjSpec *object = lfirst(lc);
-				Relation	rel;
+				Relation rel;
 
 				if (object->pubobjtype != PUBLICATIONOBJ_TABLE || object->pubtable == NULL)
 					continue;
@@ -282,10 +285,10 @@ check_statement(Node *statement)
 				if (rel == NULL)
 					continue;
 				if (engine_is_magic(rel))
-					ereport(ERROR,
-							(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-							 errmsg("cannot publish \"%s\"", RelationGetRelationName(rel)),
-							 errdetail("Logical decoding of tables of access method magic is not supported.")));
+					ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+									errmsg("cannot publish \"%s\"", RelationGetRelationName(rel)),
+									errdetail("Logical decoding of tables of access method magic "
+											  "is not supported.")));
 				table_close(rel, AccessShareLock);
 			}
 			if (((CreatePublicationStmt *) statement)->for_all_tables)
@@ -298,11 +301,11 @@ check_statement(Node *statement)
 }
 
 static void
-process_utility(PlannedStmt *statement, const char *query, bool read_only, ProcessUtilityContext context,
-				ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
-				QueryCompletion *completion)
+process_utility(PlannedStmt *statement, const char *query, bool read_only,
+				ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
+				DestReceiver *dest, QueryCompletion *completion)
 {
-	Node	   *node = statement->utilityStmt;
+	Node *node = statement->utilityStmt;
 
 	if (IsTransactionState() && !IsA(node, TransactionStmt))
 	{
@@ -312,7 +315,8 @@ process_utility(PlannedStmt *statement, const char *query, bool read_only, Proce
 		check_statement(node);
 	}
 	if (previous_utility_hook)
-		previous_utility_hook(statement, query, read_only, context, params, environment, dest, completion);
+		previous_utility_hook(statement, query, read_only, context, params, environment, dest,
+							  completion);
 	else
 		standard_ProcessUtility(statement, query, read_only, context, params, environment, dest,
 								completion);

@@ -33,21 +33,21 @@
 
 typedef struct MapBlock
 {
-	uint64		block;			/* hash key */
-	uint64	   *bits;			/* DELETE_BLOCK_BYTES */
+	uint64 block; /* hash key */
+	uint64 *bits; /* DELETE_BLOCK_BYTES */
 } MapBlock;
 
 struct DeleteMap
 {
 	MemoryContext cxt;
-	HTAB	   *blocks;			/* NULL: empty */
-	MapBlock   *last;			/* looked up last */
+	HTAB *blocks;	/* NULL: empty */
+	MapBlock *last; /* looked up last */
 };
 
 DeleteMap *
 delete_map_create(MemoryContext cxt)
 {
-	DeleteMap  *map = MemoryContextAllocZero(cxt, sizeof(DeleteMap));
+	DeleteMap *map = MemoryContextAllocZero(cxt, sizeof(DeleteMap));
 
 	map->cxt = cxt;
 	return map;
@@ -66,18 +66,18 @@ map_block(const DeleteMap *map, uint64 block)
 static MapBlock *
 map_block_for_write(DeleteMap *map, uint64 block)
 {
-	MapBlock   *entry = map_block(map, block);
-	bool		found;
+	MapBlock *entry = map_block(map, block);
+	bool found;
 
 	if (entry == NULL)
 	{
 		if (map->blocks == NULL)
 		{
-			HASHCTL		ctl = {.keysize = sizeof(uint64), .entrysize = sizeof(MapBlock),
-			.hcxt = map->cxt};
+			HASHCTL ctl = {
+				.keysize = sizeof(uint64), .entrysize = sizeof(MapBlock), .hcxt = map->cxt};
 
-			map->blocks = hash_create("magic deleted rows", 64, &ctl,
-									  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+			map->blocks =
+				hash_create("magic deleted rows", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 		}
 		entry = hash_search(map->blocks, &block, HASH_ENTER, &found);
 		entry->bits = MemoryContextAllocZero(map->cxt, DELETE_BLOCK_BYTES);
@@ -89,8 +89,8 @@ map_block_for_write(DeleteMap *map, uint64 block)
 void
 delete_map_add(DeleteMap *map, RowNumber row)
 {
-	MapBlock   *entry = map_block_for_write(map, row / DELETE_BLOCK_ROWS);
-	uint32		bit = row % DELETE_BLOCK_ROWS;
+	MapBlock *entry = map_block_for_write(map, row / DELETE_BLOCK_ROWS);
+	uint32 bit = row % DELETE_BLOCK_ROWS;
 
 	entry->bits[bit / 64] |= UINT64CONST(1) << (bit % 64);
 }
@@ -98,8 +98,8 @@ delete_map_add(DeleteMap *map, RowNumber row)
 void
 delete_map_clear(DeleteMap *map, RowNumber row)
 {
-	MapBlock   *entry = map_block(map, row / DELETE_BLOCK_ROWS);
-	uint32		bit = row % DELETE_BLOCK_ROWS;
+	MapBlock *entry = map_block(map, row / DELETE_BLOCK_ROWS);
+	uint32 bit = row % DELETE_BLOCK_ROWS;
 
 	if (entry != NULL)
 		entry->bits[bit / 64] &= ~(UINT64CONST(1) << (bit % 64));
@@ -109,7 +109,7 @@ delete_map_clear(DeleteMap *map, RowNumber row)
 const uint64 *
 delete_map_block(const DeleteMap *map, uint64 block)
 {
-	MapBlock   *entry = map_block(map, block);
+	MapBlock *entry = map_block(map, block);
 
 	return entry ? entry->bits : NULL;
 }
@@ -118,7 +118,7 @@ bool
 delete_map_contains(const DeleteMap *map, RowNumber row)
 {
 	const uint64 *bits = delete_map_block(map, row / DELETE_BLOCK_ROWS);
-	uint32		bit = row % DELETE_BLOCK_ROWS;
+	uint32 bit = row % DELETE_BLOCK_ROWS;
 
 	return bits != NULL && (bits[bit / 64] >> (bit % 64) & 1);
 }
@@ -127,20 +127,20 @@ delete_map_contains(const DeleteMap *map, RowNumber row)
 uint64
 delete_map_count_range(const DeleteMap *map, RowNumber from, RowNumber to)
 {
-	uint64		count = 0;
+	uint64 count = 0;
 
 	for (uint64 block = from / DELETE_BLOCK_ROWS; block * DELETE_BLOCK_ROWS < to; block++)
 	{
 		const uint64 *bits = delete_map_block(map, block);
-		RowNumber	base = block * DELETE_BLOCK_ROWS;
-		uint32		start = from > base ? (uint32) (from - base) : 0;
-		uint32		end = to - base < DELETE_BLOCK_ROWS ? (uint32) (to - base) : DELETE_BLOCK_ROWS;
+		RowNumber base = block * DELETE_BLOCK_ROWS;
+		uint32 start = from > base ? (uint32) (from - base) : 0;
+		uint32 end = to - base < DELETE_BLOCK_ROWS ? (uint32) (to - base) : DELETE_BLOCK_ROWS;
 
 		if (bits == NULL)
 			continue;
 		for (uint32 word = start / 64; word * 64 < end; word++)
 		{
-			uint64		value = bits[word];
+			uint64 value = bits[word];
 
 			if (word * 64 < start)
 				value &= ~UINT64CONST(0) << (start % 64);
@@ -156,8 +156,8 @@ uint64
 delete_map_count(const DeleteMap *map)
 {
 	HASH_SEQ_STATUS seq;
-	MapBlock   *entry;
-	uint64		count = 0;
+	MapBlock *entry;
+	uint64 count = 0;
 
 	if (map->blocks == NULL)
 		return 0;
@@ -172,7 +172,7 @@ delete_map_count(const DeleteMap *map)
 static int
 put_varint(uint8 *out, uint64 value)
 {
-	int			n = 0;
+	int n = 0;
 
 	while (value >= 0x80)
 	{
@@ -186,11 +186,11 @@ put_varint(uint8 *out, uint64 value)
 static uint64
 get_varint(const uint8 **p, const uint8 *end)
 {
-	uint64		value = 0;
+	uint64 value = 0;
 
 	for (int shift = 0; shift < 64 && *p < end; shift += 7)
 	{
-		uint8		byte = *(*p)++;
+		uint8 byte = *(*p)++;
 
 		value |= (uint64) (byte & 0x7f) << shift;
 		if ((byte & 0x80) == 0)
@@ -210,15 +210,15 @@ get_varint(const uint8 **p, const uint8 *end)
 int
 delta_encode(const DeltaEntry *entries, int n, uint8 *out, int room, int *length)
 {
-	uint32		next_offset = 0;
-	RowNumber	next_successor = 0;
-	int			used = 0;
-	int			i = 0;
+	uint32 next_offset = 0;
+	RowNumber next_successor = 0;
+	int used = 0;
+	int i = 0;
 
 	while (i < n && used + MAX_RUN_BYTES <= room)
 	{
 		const DeltaEntry *first = &entries[i];
-		uint32		count = 1;
+		uint32 count = 1;
 
 		while (i + count < n && entries[i + count].kind == first->kind &&
 			   entries[i + count].offset == first->offset + count &&
@@ -230,7 +230,7 @@ delta_encode(const DeltaEntry *entries, int n, uint8 *out, int room, int *length
 		next_offset = first->offset + count;
 		if (first->kind == DELETE_UPDATED)
 		{
-			int64		diff = (int64) (first->successor - next_successor);
+			int64 diff = (int64) (first->successor - next_successor);
 
 			used += put_varint(out + used, ((uint64) diff << 1) ^ (uint64) (diff >> 63));
 			next_successor = first->successor + count;
@@ -247,23 +247,22 @@ delta_next(const uint8 **p, const uint8 *end, DeltaCursor *cursor, DeltaEntry *e
 {
 	if (cursor->left == 0)
 	{
-		uint64		gap,
-					head;
+		uint64 gap, head;
 
 		if (*p >= end)
 			return false;
 		gap = get_varint(p, end);
 		head = get_varint(p, end);
-		if (cursor->next_offset + gap + (head >> 2) >= DELETE_BLOCK_ROWS || (head & 3) > DELETE_MOVED)
-			ereport(ERROR,
-					(errcode(ERRCODE_DATA_CORRUPTED),
-					 errmsg("magic.delete_delta has a malformed row")));
+		if (cursor->next_offset + gap + (head >> 2) >= DELETE_BLOCK_ROWS ||
+			(head & 3) > DELETE_MOVED)
+			ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+							errmsg("magic.delete_delta has a malformed row")));
 		cursor->next_offset += (uint32) gap;
 		cursor->left = (uint32) (head >> 2) + 1;
 		cursor->kind = head & 3;
 		if (cursor->kind == DELETE_UPDATED)
 		{
-			uint64		zigzag = get_varint(p, end);
+			uint64 zigzag = get_varint(p, end);
 
 			cursor->next_successor += (uint64) (zigzag >> 1) ^ (~(zigzag & 1) + 1);
 		}
@@ -280,12 +279,12 @@ delta_next(const uint8 **p, const uint8 *end, DeltaCursor *cursor, DeltaEntry *e
 static void
 add_delta_to_map(const DeltaRow *row, void *arg)
 {
-	DeleteMap  *map = arg;
+	DeleteMap *map = arg;
 	const uint8 *p = row->entries;
 	const uint8 *end = p + row->length;
 	DeltaCursor cursor = {0};
-	DeltaEntry	entry;
-	uint64	   *bits = map_block_for_write(map, row->block)->bits;
+	DeltaEntry entry;
+	uint64 *bits = map_block_for_write(map, row->block)->bits;
 
 	while (delta_next(&p, end, &cursor, &entry))
 		bits[entry.offset / 64] |= UINT64CONST(1) << (entry.offset % 64);
@@ -298,7 +297,7 @@ add_delta_to_map(const DeltaRow *row, void *arg)
 DeleteMap *
 delete_map_load(uint64 storage, Snapshot snapshot, MemoryContext cxt)
 {
-	DeleteMap  *map = delete_map_create(cxt);
+	DeleteMap *map = delete_map_create(cxt);
 
 	delta_scan(storage, -1, snapshot, add_delta_to_map, map);
 	return map;
@@ -306,7 +305,7 @@ delete_map_load(uint64 storage, Snapshot snapshot, MemoryContext cxt)
 
 typedef struct SettledState
 {
-	DeleteMap  *map;
+	DeleteMap *map;
 	TransactionId horizon;
 	TransactionId newest;
 } SettledState;
@@ -340,8 +339,8 @@ delete_map_load_settled(uint64 storage, Snapshot snapshot, TransactionId horizon
 
 typedef struct ProbeState
 {
-	uint16		offset;
-	bool		found;
+	uint16 offset;
+	bool found;
 	DeleteInfo *info;
 } ProbeState;
 
@@ -352,7 +351,7 @@ probe_delta(const DeltaRow *row, void *arg)
 	const uint8 *p = row->entries;
 	const uint8 *end = p + row->length;
 	DeltaCursor cursor = {0};
-	DeltaEntry	entry;
+	DeltaEntry entry;
 
 	while (!state->found && delta_next(&p, end, &cursor, &entry))
 	{
@@ -373,7 +372,7 @@ probe_delta(const DeltaRow *row, void *arg)
 bool
 deleted_probe(uint64 storage, RowNumber row, Snapshot snapshot, DeleteInfo *info)
 {
-	ProbeState	state = {.offset = row % DELETE_BLOCK_ROWS, .found = false, .info = info};
+	ProbeState state = {.offset = row % DELETE_BLOCK_ROWS, .found = false, .info = info};
 
 	delta_scan(storage, row / DELETE_BLOCK_ROWS, snapshot, probe_delta, &state);
 	return state.found;
@@ -385,17 +384,17 @@ deleted_probe(uint64 storage, RowNumber row, Snapshot snapshot, DeleteInfo *info
 
 typedef struct LatestKey
 {
-	uint64		storage;
-	uint64		block;
+	uint64 storage;
+	uint64 block;
 } LatestKey;
 
 typedef struct LatestBlock
 {
-	LatestKey	key;
-	uint64		counter;		/* change counter when the bitmap was read */
-	uint64		flushes;		/* writer_flush_count() then */
-	uint64		completions;	/* transactions that had ended then */
-	uint64	   *bits;
+	LatestKey key;
+	uint64 counter;		/* change counter when the bitmap was read */
+	uint64 flushes;		/* writer_flush_count() then */
+	uint64 completions; /* transactions that had ended then */
+	uint64 *bits;
 } LatestBlock;
 
 static MemoryContext latest_context;
@@ -416,11 +415,12 @@ deleted_latest_forget(void)
 static LatestBlock *
 latest_block(uint64 storage, uint64 block)
 {
-	LatestKey	key = {.storage = storage, .block = block};
+	LatestKey key = {.storage = storage, .block = block};
 	LatestBlock *entry;
-	bool		found;
+	bool found;
 
-	if (latest_last != NULL && latest_last->key.storage == storage && latest_last->key.block == block)
+	if (latest_last != NULL && latest_last->key.storage == storage &&
+		latest_last->key.block == block)
 		return latest_last;
 	if (latest_blocks != NULL && hash_get_num_entries(latest_blocks) >= MAX_LATEST_BLOCKS)
 		deleted_latest_forget();
@@ -429,11 +429,11 @@ latest_block(uint64 storage, uint64 block)
 											   ALLOCSET_DEFAULT_SIZES);
 	if (latest_blocks == NULL)
 	{
-		HASHCTL		ctl = {.keysize = sizeof(LatestKey), .entrysize = sizeof(LatestBlock),
-		.hcxt = latest_context};
+		HASHCTL ctl = {
+			.keysize = sizeof(LatestKey), .entrysize = sizeof(LatestBlock), .hcxt = latest_context};
 
-		latest_blocks = hash_create("magic latest deletions", 64, &ctl,
-									HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		latest_blocks =
+			hash_create("magic latest deletions", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
 	entry = hash_search(latest_blocks, &key, HASH_ENTER, &found);
 	if (!found)
@@ -471,14 +471,14 @@ completions_read(void)
 static void
 reload_latest(LatestBlock *entry)
 {
-	uint64		counter = change_counter_read(entry->key.storage);
-	uint64		flushes = writer_flush_count();
-	uint64		completions = completions_read();
-	Snapshot	snapshot = latest_snapshot_register();
-	DeleteMap  *map;
+	uint64 counter = change_counter_read(entry->key.storage);
+	uint64 flushes = writer_flush_count();
+	uint64 completions = completions_read();
+	Snapshot snapshot = latest_snapshot_register();
+	DeleteMap *map;
 	const uint64 *bits;
-	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "magic delta read",
-											  ALLOCSET_SMALL_SIZES);
+	MemoryContext cxt =
+		AllocSetContextCreate(CurrentMemoryContext, "magic delta read", ALLOCSET_SMALL_SIZES);
 
 	map = delete_map_create(cxt);
 	delta_scan(entry->key.storage, entry->key.block, snapshot, add_delta_to_map, map);
@@ -504,9 +504,9 @@ bool
 deleted_latest(uint64 storage, RowNumber row, DeleteInfo *info)
 {
 	LatestBlock *entry;
-	uint32		bit = row % DELETE_BLOCK_ROWS;
-	Snapshot	snapshot;
-	bool		found;
+	uint32 bit = row % DELETE_BLOCK_ROWS;
+	Snapshot snapshot;
+	bool found;
 
 	if (writer_find_delete(storage, row, info))
 		return true;

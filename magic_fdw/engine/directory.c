@@ -33,30 +33,30 @@
 /* The fixed part of a row of magic.pack. */
 typedef struct PackForm
 {
-	int64		storage;
-	int64		first_row;
-	int64		span;
-	int64		rows;
-	int64		length;
-	int64		block;
-	int64		pages;
+	int64 storage;
+	int64 first_row;
+	int64 span;
+	int64 rows;
+	int64 length;
+	int64 block;
+	int64 pages;
 } PackForm;
 
 typedef struct DeltaForm
 {
-	int64		storage;
-	int64		block;
+	int64 storage;
+	int64 block;
 } DeltaForm;
 
 typedef struct FreeExtentForm
 {
-	int64		storage;
-	int64		block;
-	int64		pages;
+	int64 storage;
+	int64 block;
+	int64 pages;
 } FreeExtentForm;
 
 #define PACK_NATTS 8
-#define PACK_DATA 8				/* attribute number of the inline bytes */
+#define PACK_DATA 8 /* attribute number of the inline bytes */
 #define DELTA_NATTS 3
 #define DELTA_ENTRIES 3
 #define FREE_EXTENT_NATTS 3
@@ -71,10 +71,10 @@ typedef enum MetaTable
 
 static const char *const meta_names[META_TABLES] = {"pack", "delete_delta", "free_extent"};
 static const char *const meta_index_names[META_TABLES] = {"pack_idx", "delete_delta_idx",
-	"free_extent_idx"};
+														  "free_extent_idx"};
 
-static Oid	meta_oids[META_TABLES];
-static Oid	meta_index_oids[META_TABLES];
+static Oid meta_oids[META_TABLES];
+static Oid meta_index_oids[META_TABLES];
 static bool invalidation_registered = false;
 
 static void
@@ -89,7 +89,7 @@ forget_oids(Datum arg, Oid relid)
 Oid
 magic_table_oid(const char *name)
 {
-	Oid			namespace = get_namespace_oid("magic", true);
+	Oid namespace = get_namespace_oid("magic", true);
 
 	return OidIsValid(namespace) ? get_relname_relid(name, namespace) : InvalidOid;
 }
@@ -98,8 +98,8 @@ magic_table_oid(const char *name)
 static bool
 meta_open(MetaTable which, LOCKMODE lock, Relation *table, Relation *index)
 {
-	Oid			table_oid;
-	Oid			index_oid;
+	Oid table_oid;
+	Oid index_oid;
 
 	if (!invalidation_registered)
 	{
@@ -125,10 +125,9 @@ static void
 meta_open_or_raise(MetaTable which, LOCKMODE lock, Relation *table, Relation *index)
 {
 	if (!meta_open(which, lock, table, index))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table magic.%s does not exist", meta_names[which]),
-				 errhint("Run CREATE EXTENSION magic_fdw in this database.")));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("table magic.%s does not exist", meta_names[which]),
+						errhint("Run CREATE EXTENSION magic_fdw in this database.")));
 }
 
 /* Locks are kept to the end of the transaction. */
@@ -145,8 +144,7 @@ directory_lock_for_write(void)
 {
 	for (int i = 0; i < META_TABLES; i++)
 	{
-		Relation	table,
-					index;
+		Relation table, index;
 
 		meta_open_or_raise(i, RowExclusiveLock, &table, &index);
 		meta_close(table, index);
@@ -157,8 +155,7 @@ directory_lock_for_write(void)
 TransactionId
 directory_horizon(void)
 {
-	Relation	table,
-				index;
+	Relation table, index;
 	TransactionId horizon;
 
 	meta_open_or_raise(META_PACK, AccessShareLock, &table, &index);
@@ -170,9 +167,8 @@ directory_horizon(void)
 static void
 meta_insert(MetaTable which, Datum *values, bool *nulls, int nkeys, CommandId cid)
 {
-	Relation	table,
-				index;
-	HeapTuple	tuple;
+	Relation table, index;
+	HeapTuple tuple;
 
 	meta_open_or_raise(which, RowExclusiveLock, &table, &index);
 	Assert((MyProc->statusFlags & PROC_IN_VACUUM) == 0);
@@ -188,14 +184,14 @@ meta_insert(MetaTable which, Datum *values, bool *nulls, int nkeys, CommandId ci
 static bool
 meta_delete(MetaTable which, ItemPointer tid, bool wait)
 {
-	Relation	table,
-				index;
+	Relation table, index;
 	TM_FailureData tmfd;
-	TM_Result	result;
+	TM_Result result;
 
 	meta_open_or_raise(which, RowExclusiveLock, &table, &index);
 	Assert((MyProc->statusFlags & PROC_IN_VACUUM) == 0);
-	result = heap_delete(table, tid, GetCurrentCommandId(true), InvalidSnapshot, wait, &tmfd, false);
+	result =
+		heap_delete(table, tid, GetCurrentCommandId(true), InvalidSnapshot, wait, &tmfd, false);
 	meta_close(table, index);
 	if (result == TM_Updated || result == TM_Deleted || result == TM_BeingModified)
 		return false;
@@ -209,9 +205,9 @@ meta_delete(MetaTable which, ItemPointer tid, bool wait)
 void
 directory_insert(uint64 storage, const PackEntry *entry, CommandId cid)
 {
-	Datum		values[PACK_NATTS];
-	bool		nulls[PACK_NATTS] = {0};
-	bytea	   *data = NULL;
+	Datum values[PACK_NATTS];
+	bool nulls[PACK_NATTS] = {0};
+	bytea *data = NULL;
 
 	values[0] = Int64GetDatum(storage);
 	values[1] = Int64GetDatum(entry->first);
@@ -241,16 +237,15 @@ directory_delete(const PackEntry *entry)
 	ItemPointerData tid = entry->tid;
 
 	if (!meta_delete(META_PACK, &tid, true))
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("packs were merged or removed concurrently")));
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("packs were merged or removed concurrently")));
 }
 
 /* Is the row, just returned by a scan under SnapshotAny, dead for every snapshot? */
 static bool
 tuple_dead_for_all(HeapTuple tuple, SysScanDesc scan, TransactionId horizon)
 {
-	Buffer		buffer = ((BufferHeapTupleTableSlot *) scan->slot)->buffer;
+	Buffer buffer = ((BufferHeapTupleTableSlot *) scan->slot)->buffer;
 	HTSV_Result result;
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
@@ -274,20 +269,20 @@ read_pack_entry(Relation table, HeapTuple tuple, PackEntry *entry)
 	entry->inline_bytes = NULL;
 	entry->tid = tuple->t_self;
 	entry->xmin = HeapTupleHeaderGetXmin(tuple->t_data);
-	entry->cmin = TransactionIdIsCurrentTransactionId(entry->xmin) ?
-		HeapTupleHeaderGetCmin(tuple->t_data) : FirstCommandId;
+	entry->cmin = TransactionIdIsCurrentTransactionId(entry->xmin)
+					  ? HeapTupleHeaderGetCmin(tuple->t_data)
+					  : FirstCommandId;
 	if (form->pages == 0)
 	{
-		bool		isnull;
-		Datum		data = heap_getattr(tuple, PACK_DATA, RelationGetDescr(table), &isnull);
+		bool isnull;
+		Datum data = heap_getattr(tuple, PACK_DATA, RelationGetDescr(table), &isnull);
 		struct varlena *bytes;
 
 		if (isnull)
 			ereport(ERROR,
-					(errcode(ERRCODE_DATA_CORRUPTED),
-					 errmsg("magic.pack has a row without data"),
-					 errdetail("Storage " INT64_FORMAT ", first row " INT64_FORMAT ".", form->storage,
-							   form->first_row)));
+					(errcode(ERRCODE_DATA_CORRUPTED), errmsg("magic.pack has a row without data"),
+					 errdetail("Storage " INT64_FORMAT ", first row " INT64_FORMAT ".",
+							   form->storage, form->first_row)));
 		bytes = (struct varlena *) DatumGetPointer(data);
 		if (VARATT_IS_EXTERNAL(bytes) || VARATT_IS_COMPRESSED(bytes))
 			elog(ERROR, "magic.pack has a toasted row");
@@ -295,8 +290,8 @@ read_pack_entry(Relation table, HeapTuple tuple, PackEntry *entry)
 			ereport(ERROR,
 					(errcode(ERRCODE_DATA_CORRUPTED),
 					 errmsg("magic.pack has a row whose data has another length than it says"),
-					 errdetail("Storage " INT64_FORMAT ", first row " INT64_FORMAT ".", form->storage,
-							   form->first_row)));
+					 errdetail("Storage " INT64_FORMAT ", first row " INT64_FORMAT ".",
+							   form->storage, form->first_row)));
 		entry->inline_bytes = palloc(entry->length);
 		memcpy(entry->inline_bytes, VARDATA_ANY(bytes), entry->length);
 	}
@@ -309,13 +304,12 @@ read_pack_entry(Relation table, HeapTuple tuple, PackEntry *entry)
 PackList *
 directory_load(uint64 storage, Snapshot snapshot, RowNumber from, RowNumber to)
 {
-	Relation	table,
-				index;
+	Relation table, index;
 	ScanKeyData key[1];
 	SysScanDesc scan;
-	HeapTuple	tuple;
-	PackList   *list = palloc0(sizeof(PackList));
-	RowNumber	previous_end = 0;
+	HeapTuple tuple;
+	PackList *list = palloc0(sizeof(PackList));
+	RowNumber previous_end = 0;
 
 	meta_open_or_raise(META_PACK, AccessShareLock, &table, &index);
 	list->allocated = 16;
@@ -325,7 +319,7 @@ directory_load(uint64 storage, Snapshot snapshot, RowNumber from, RowNumber to)
 	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
 	{
 		const PackForm *form = (const PackForm *) GETSTRUCT(tuple);
-		PackEntry  *entry;
+		PackEntry *entry;
 
 		CHECK_FOR_INTERRUPTS();
 		if ((RowNumber) form->first_row >= to || (RowNumber) (form->first_row + form->span) <= from)
@@ -338,11 +332,9 @@ directory_load(uint64 storage, Snapshot snapshot, RowNumber from, RowNumber to)
 		entry = &list->packs[list->n++];
 		read_pack_entry(table, tuple, entry);
 		if (entry->first < previous_end)
-			ereport(ERROR,
-					(errcode(ERRCODE_DATA_CORRUPTED),
-					 errmsg("packs overlap in magic.pack"),
-					 errdetail("Storage " UINT64_FORMAT ", first row " UINT64_FORMAT ".", storage,
-							   entry->first)));
+			ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("packs overlap in magic.pack"),
+							errdetail("Storage " UINT64_FORMAT ", first row " UINT64_FORMAT ".",
+									  storage, entry->first)));
 		previous_end = entry->first + entry->span;
 	}
 	systable_endscan_ordered(scan);
@@ -357,12 +349,11 @@ directory_load(uint64 storage, Snapshot snapshot, RowNumber from, RowNumber to)
 PackList *
 directory_load_any(uint64 storage, TransactionId horizon)
 {
-	Relation	table,
-				index;
+	Relation table, index;
 	ScanKeyData key[1];
 	SysScanDesc scan;
-	HeapTuple	tuple;
-	PackList   *list = palloc0(sizeof(PackList));
+	HeapTuple tuple;
+	PackList *list = palloc0(sizeof(PackList));
 
 	meta_open_or_raise(META_PACK, AccessShareLock, &table, &index);
 	list->allocated = 16;
@@ -390,12 +381,11 @@ directory_load_any(uint64 storage, TransactionId horizon)
 bool
 directory_find(uint64 storage, RowNumber row, Snapshot snapshot, PackEntry *entry)
 {
-	Relation	table,
-				index;
+	Relation table, index;
 	ScanKeyData key[2];
 	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		found = false;
+	HeapTuple tuple;
+	bool found = false;
 
 	meta_open_or_raise(META_PACK, AccessShareLock, &table, &index);
 	ScanKeyInit(&key[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage));
@@ -424,13 +414,12 @@ directory_find(uint64 storage, RowNumber row, Snapshot snapshot, PackEntry *entr
 Extent *
 directory_references(uint64 storage, TransactionId horizon, int *count)
 {
-	Relation	table,
-				index;
+	Relation table, index;
 	ScanKeyData key[1];
 	SysScanDesc scan;
-	HeapTuple	tuple;
-	int			room = 64;
-	Extent	   *list = palloc(sizeof(Extent) * room);
+	HeapTuple tuple;
+	int room = 64;
+	Extent *list = palloc(sizeof(Extent) * room);
 
 	*count = 0;
 	meta_open_or_raise(META_PACK, AccessShareLock, &table, &index);
@@ -459,9 +448,9 @@ directory_references(uint64 storage, TransactionId horizon, int *count)
 void
 delta_insert(uint64 storage, uint64 block, const uint8 *entries, int length, CommandId cid)
 {
-	Datum		values[DELTA_NATTS];
-	bool		nulls[DELTA_NATTS] = {0};
-	bytea	   *data = palloc(VARHDRSZ + length);
+	Datum values[DELTA_NATTS];
+	bool nulls[DELTA_NATTS] = {0};
+	bytea *data = palloc(VARHDRSZ + length);
 
 	SET_VARSIZE(data, VARHDRSZ + length);
 	memcpy(VARDATA(data), entries, length);
@@ -476,11 +465,10 @@ delta_insert(uint64 storage, uint64 block, const uint8 *entries, int length, Com
 void
 delta_scan(uint64 storage, int64 block, Snapshot snapshot, DeltaCallback callback, void *arg)
 {
-	Relation	table,
-				index;
+	Relation table, index;
 	ScanKeyData key[2];
 	SysScanDesc scan;
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	meta_open_or_raise(META_DELTA, AccessShareLock, &table, &index);
 	ScanKeyInit(&key[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage));
@@ -490,22 +478,22 @@ delta_scan(uint64 storage, int64 block, Snapshot snapshot, DeltaCallback callbac
 	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
 	{
 		const DeltaForm *form = (const DeltaForm *) GETSTRUCT(tuple);
-		bool		isnull;
-		Datum		data = heap_getattr(tuple, DELTA_ENTRIES, RelationGetDescr(table), &isnull);
+		bool isnull;
+		Datum data = heap_getattr(tuple, DELTA_ENTRIES, RelationGetDescr(table), &isnull);
 		struct varlena *bytes = (struct varlena *) DatumGetPointer(data);
-		DeltaRow	row;
+		DeltaRow row;
 
 		CHECK_FOR_INTERRUPTS();
 		if (isnull || VARATT_IS_EXTERNAL(bytes) || VARATT_IS_COMPRESSED(bytes))
-			ereport(ERROR,
-					(errcode(ERRCODE_DATA_CORRUPTED),
-					 errmsg("magic.delete_delta has a malformed row")));
+			ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+							errmsg("magic.delete_delta has a malformed row")));
 		row.block = form->block;
 		row.entries = (const uint8 *) VARDATA_ANY(bytes);
 		row.length = VARSIZE_ANY_EXHDR(bytes);
 		row.xmin = HeapTupleHeaderGetXmin(tuple->t_data);
-		row.cmin = TransactionIdIsCurrentTransactionId(row.xmin) ?
-			HeapTupleHeaderGetCmin(tuple->t_data) : FirstCommandId;
+		row.cmin = TransactionIdIsCurrentTransactionId(row.xmin)
+					   ? HeapTupleHeaderGetCmin(tuple->t_data)
+					   : FirstCommandId;
 		row.tid = tuple->t_self;
 		callback(&row, arg);
 	}
@@ -518,9 +506,8 @@ void
 delta_delete(ItemPointer tid)
 {
 	if (!meta_delete(META_DELTA, tid, true))
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("deletions were merged concurrently")));
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("deletions were merged concurrently")));
 }
 
 /* ---------------------------------------------------------------- free extents */
@@ -529,8 +516,8 @@ delta_delete(ItemPointer tid)
 void
 free_extent_insert(uint64 storage, const Extent *extent)
 {
-	Datum		values[FREE_EXTENT_NATTS];
-	bool		nulls[FREE_EXTENT_NATTS] = {0};
+	Datum values[FREE_EXTENT_NATTS];
+	bool nulls[FREE_EXTENT_NATTS] = {0};
 
 	values[0] = Int64GetDatum(storage);
 	values[1] = Int64GetDatum(extent->first);
@@ -542,13 +529,12 @@ free_extent_insert(uint64 storage, const Extent *extent)
 int
 free_extent_list(uint64 storage, Snapshot snapshot, FreeExtent **list)
 {
-	Relation	table,
-				index;
+	Relation table, index;
 	ScanKeyData key[1];
 	SysScanDesc scan;
-	HeapTuple	tuple;
-	int			n = 0;
-	int			room = 16;
+	HeapTuple tuple;
+	int n = 0;
+	int room = 16;
 
 	*list = palloc(sizeof(FreeExtent) * room);
 	meta_open_or_raise(META_FREE, AccessShareLock, &table, &index);
@@ -583,11 +569,10 @@ free_extent_delete(ItemPointer tid)
 static void
 forget_in(MetaTable which, uint64 storage, Snapshot snapshot)
 {
-	Relation	table,
-				index;
+	Relation table, index;
 	ScanKeyData key[1];
 	SysScanDesc scan;
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	if (!meta_open(which, RowExclusiveLock, &table, &index))
 		return;
@@ -612,7 +597,7 @@ forget_in(MetaTable which, uint64 storage, Snapshot snapshot)
 void
 directory_forget_storage(uint64 storage)
 {
-	Snapshot	snapshot;
+	Snapshot snapshot;
 
 	/* rows that the current command wrote cannot be deleted by it */
 	CommandCounterIncrement();

@@ -90,8 +90,8 @@ static bool
 lock_and_look(Relation rel, RowNumber row, LockTupleMode mode, LockWaitPolicy policy, bool *deleted,
 			  DeleteInfo *info)
 {
-	uint64		storage = storage_id(rel);
-	bool		locked = row_lock(rel, row, mode, LockWaitSkip);
+	uint64 storage = storage_id(rel);
+	bool locked = row_lock(rel, row, mode, LockWaitSkip);
 
 	*deleted = deleted_latest(storage, row, info);
 	if (locked || *deleted)
@@ -108,11 +108,12 @@ static TM_Result
 prepare_change(Relation rel, RowNumber row, CommandId cid, Snapshot crosscheck, bool wait,
 			   TM_FailureData *tmfd)
 {
-	DeleteInfo	info;
-	bool		deleted;
+	DeleteInfo info;
+	bool deleted;
 
 	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
-	if (!lock_and_look(rel, row, LockTupleExclusive, wait ? LockWaitBlock : LockWaitSkip, &deleted, &info))
+	if (!lock_and_look(rel, row, LockTupleExclusive, wait ? LockWaitBlock : LockWaitSkip, &deleted,
+					   &info))
 	{
 		row_to_tid(row, &tmfd->ctid);
 		tmfd->xmax = InvalidTransactionId;
@@ -136,13 +137,12 @@ TM_Result
 dml_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Snapshot crosscheck,
 		   bool wait, TM_FailureData *tmfd, bool changing_part)
 {
-	RowNumber	row = tid_to_row(tid);
-	TM_Result	result = prepare_change(rel, row, cid, crosscheck, wait, tmfd);
+	RowNumber row = tid_to_row(tid);
+	TM_Result result = prepare_change(rel, row, cid, crosscheck, wait, tmfd);
 
 	if (result == TM_Invisible)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("attempted to delete invisible tuple")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("attempted to delete invisible tuple")));
 	if (result != TM_Ok)
 		return result;
 	writer_delete(rel, row, changing_part ? DELETE_MOVED : DELETE_DELETED, InvalidRowNumber, cid);
@@ -155,17 +155,16 @@ dml_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid, 
 		   Snapshot crosscheck, bool wait, TM_FailureData *tmfd, LockTupleMode *lockmode,
 		   TU_UpdateIndexes *update_indexes)
 {
-	RowNumber	row = tid_to_row(otid);
-	TM_Result	result;
-	RowNumber	successor;
+	RowNumber row = tid_to_row(otid);
+	TM_Result result;
+	RowNumber successor;
 
 	*lockmode = LockTupleExclusive;
 	*update_indexes = TU_None;
 	result = prepare_change(rel, row, cid, crosscheck, wait, tmfd);
 	if (result == TM_Invisible)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("attempted to update invisible tuple")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("attempted to update invisible tuple")));
 	if (result != TM_Ok)
 		return result;
 	successor = writer_insert(rel, slot, cid, 0);
@@ -180,9 +179,9 @@ static TM_Result
 not_locked(Relation rel, LockWaitPolicy policy)
 {
 	if (policy == LockWaitError)
-		ereport(ERROR,
-				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("could not obtain lock on row in relation \"%s\"", RelationGetRelationName(rel))));
+		ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+						errmsg("could not obtain lock on row in relation \"%s\"",
+							   RelationGetRelationName(rel))));
 	return TM_WouldBlock;
 }
 
@@ -194,16 +193,16 @@ TM_Result
 dml_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot, CommandId cid,
 		 LockTupleMode mode, LockWaitPolicy policy, uint8 flags, TM_FailureData *tmfd)
 {
-	RowNumber	row = tid_to_row(tid);
-	DeleteInfo	info;
-	bool		deleted;
-	bool		traversed = false;
+	RowNumber row = tid_to_row(tid);
+	DeleteInfo info;
+	bool deleted;
+	bool traversed = false;
 
 	if (mode == LockTupleNoKeyExclusive)
 		mode = LockTupleExclusive;
 	for (;;)
 	{
-		TM_Result	result;
+		TM_Result result;
 
 		CHECK_FOR_INTERRUPTS();
 		if (!lock_and_look(rel, row, mode, policy, &deleted, &info))
@@ -219,9 +218,9 @@ dml_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
 		if ((flags & TUPLE_LOCK_FLAG_FIND_LAST_VERSION) == 0)
 			return result;
 		if (info.kind == DELETE_MOVED)
-			ereport(ERROR,
-					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("tuple to be locked was already moved to another partition due to concurrent update")));
+			ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+							errmsg("tuple to be locked was already moved to another partition due "
+								   "to concurrent update")));
 		if (info.kind == DELETE_DELETED)
 		{
 			tmfd->traversed = traversed;
@@ -232,9 +231,8 @@ dml_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
 	}
 	row_to_tid(row, tid);
 	if (!row_fetch(rel, row, SnapshotAny, slot))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("attempted to lock invisible tuple")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("attempted to lock invisible tuple")));
 	row_to_tid(row, &tmfd->ctid);
 	tmfd->xmax = InvalidTransactionId;
 	tmfd->cmax = InvalidCommandId;

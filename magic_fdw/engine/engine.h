@@ -49,4 +49,4 @@ extern int engine_partitions(Relation rel, Snapshot snapshot, int n, uint64 *sta
 /* The TID of a row number and back. */
 #define ENGINE_ROWS_PER_TID_BLOCK 291
 
-#endif							/* MAGIC_ENGINE_H */
+#endif /* MAGIC_ENGINE_H */

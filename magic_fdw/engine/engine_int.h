@@ -40,7 +40,7 @@ static inline RowNumber
 tid_to_row(const ItemPointerData *tid)
 {
 	return (RowNumber) ItemPointerGetBlockNumberNoCheck(tid) * ENGINE_ROWS_PER_TID_BLOCK +
-		ItemPointerGetOffsetNumberNoCheck(tid) - 1;
+		   ItemPointerGetOffsetNumberNoCheck(tid) - 1;
 }
 
 /* A TID that no row number has: offset 0 or above 291. */
@@ -67,13 +67,13 @@ tid_is_row(const ItemPointerData *tid)
  */
 typedef struct ReservedRange
 {
-	uint64		storage;
-	Oid			database;		/* set by reserved_publish(): a copied database has the same storages */
-	RowNumber	first;
-	RowNumber	appended;
-	RowNumber	reserved;
-	TransactionId xid;			/* the inserting (sub)transaction */
-	uint32		token;			/* of a speculative insertion, else 0 */
+	uint64 storage;
+	Oid database; /* set by reserved_publish(): a copied database has the same storages */
+	RowNumber first;
+	RowNumber appended;
+	RowNumber reserved;
+	TransactionId xid; /* the inserting (sub)transaction */
+	uint32 token;	   /* of a speculative insertion, else 0 */
 } ReservedRange;
 
 extern void engine_shmem_init(void);
@@ -82,7 +82,7 @@ extern void reserved_set_appended(uint64 storage, RowNumber first, RowNumber app
 								  RowNumber reserved, uint32 token);
 extern void reserved_remove(uint64 storage, RowNumber first);
 extern void reserved_remove_all(void);
-extern int	reserved_room(void);
+extern int reserved_room(void);
 extern bool reserved_find(uint64 storage, RowNumber row, ReservedRange *out);
 extern ReservedRange *reserved_list(uint64 storage, int *count);
 
@@ -102,7 +102,7 @@ extern void merge_done(uint64 storage, uint32 remaining);
 typedef struct Extent
 {
 	BlockNumber first;
-	uint32		pages;
+	uint32 pages;
 } Extent;
 
 /* Where a pack's bytes begin in a page: behind the page header and the page tag. */
@@ -110,9 +110,9 @@ typedef struct Extent
 
 typedef struct MetaInfo
 {
-	uint64		storage;
+	uint64 storage;
 	FullTransactionId rewriter;
-	RowNumber	next_row;
+	RowNumber next_row;
 } MetaInfo;
 
 extern uint64 storage_id(Relation rel);
@@ -139,22 +139,22 @@ extern void storage_conflict_record(Relation rel, TransactionId latest_removed);
 /* One row of magic.pack. */
 typedef struct PackEntry
 {
-	RowNumber	first;
-	uint32		span;
-	uint32		rows;			/* stored rows */
-	Extent		extent;			/* pages = 0: inline */
-	uint64		length;			/* bytes of the pack */
-	uint8	   *inline_bytes;	/* in the reader's context, or NULL */
-	ItemPointerData tid;		/* of the directory row */
-	TransactionId xmin;			/* that wrote the entry */
-	CommandId	cmin;			/* meaningful if xmin is ours */
+	RowNumber first;
+	uint32 span;
+	uint32 rows;		 /* stored rows */
+	Extent extent;		 /* pages = 0: inline */
+	uint64 length;		 /* bytes of the pack */
+	uint8 *inline_bytes; /* in the reader's context, or NULL */
+	ItemPointerData tid; /* of the directory row */
+	TransactionId xmin;	 /* that wrote the entry */
+	CommandId cmin;		 /* meaningful if xmin is ours */
 } PackEntry;
 
 typedef struct PackList
 {
-	int			n;
-	int			allocated;
-	PackEntry  *packs;			/* ascending by first */
+	int n;
+	int allocated;
+	PackEntry *packs; /* ascending by first */
 } PackList;
 
 extern void directory_lock_for_write(void);
@@ -166,55 +166,57 @@ extern bool directory_find(uint64 storage, RowNumber row, Snapshot snapshot, Pac
 extern void directory_forget_storage(uint64 storage);
 extern Extent *directory_references(uint64 storage, TransactionId horizon, int *count);
 
-extern void delta_insert(uint64 storage, uint64 block, const uint8 *entries, int length, CommandId cid);
+extern void delta_insert(uint64 storage, uint64 block, const uint8 *entries, int length,
+						 CommandId cid);
 typedef struct DeltaRow
 {
-	uint64		block;
-	const uint8 *entries;		/* valid during the call */
-	int			length;
+	uint64 block;
+	const uint8 *entries; /* valid during the call */
+	int length;
 	TransactionId xmin;
-	CommandId	cmin;
+	CommandId cmin;
 	ItemPointerData tid;
 } DeltaRow;
-typedef void (*DeltaCallback) (const DeltaRow *row, void *arg);
-extern void delta_scan(uint64 storage, int64 block, Snapshot snapshot, DeltaCallback callback, void *arg);
+typedef void (*DeltaCallback)(const DeltaRow *row, void *arg);
+extern void delta_scan(uint64 storage, int64 block, Snapshot snapshot, DeltaCallback callback,
+					   void *arg);
 extern void delta_delete(ItemPointer tid);
 
 extern void free_extent_insert(uint64 storage, const Extent *extent);
 typedef struct FreeExtent
 {
-	Extent		extent;
+	Extent extent;
 	TransactionId xmin;
 	ItemPointerData tid;
 } FreeExtent;
-extern int	free_extent_list(uint64 storage, Snapshot snapshot, FreeExtent **list);
+extern int free_extent_list(uint64 storage, Snapshot snapshot, FreeExtent **list);
 extern bool free_extent_delete(ItemPointer tid);
 extern TransactionId directory_horizon(void);
-extern Oid	magic_table_oid(const char *name);
+extern Oid magic_table_oid(const char *name);
 
 /* ---------------------------------------------------------------- stored_pack.c */
 
 /* A pack source over the pages of an extent. */
 typedef struct PagedSource
 {
-	PackSource	base;
-	Relation	rel;
+	PackSource base;
+	Relation rel;
 	BlockNumber first;
 	BufferAccessStrategy strategy;
-	bool		copies;			/* keeps no pins: every fetch copies */
-	int			nstreams;
-	Buffer	   *pins;			/* one per stream */
+	bool copies; /* keeps no pins: every fetch copies */
+	int nstreams;
+	Buffer *pins; /* one per stream */
 } PagedSource;
 
-extern void paged_source_init(PagedSource *source, Relation rel, const Extent *extent, uint64 length,
-							  int natts, BufferAccessStrategy strategy);
+extern void paged_source_init(PagedSource *source, Relation rel, const Extent *extent,
+							  uint64 length, int natts, BufferAccessStrategy strategy);
 extern void paged_source_release(PagedSource *source);
 
 /* A pack of the directory, opened for reading. */
 typedef struct StoredPack
 {
-	PackReader *reader;			/* NULL: not open */
-	bool		is_paged;
+	PackReader *reader; /* NULL: not open */
+	bool is_paged;
 	PagedSource paged;
 	PackMemorySource memory;
 } StoredPack;
@@ -229,8 +231,8 @@ extern void stored_pack_close(StoredPack *stored);
 typedef enum DeleteKind
 {
 	DELETE_DELETED,
-	DELETE_UPDATED,				/* successor is the new row */
-	DELETE_MOVED				/* to another partition */
+	DELETE_UPDATED, /* successor is the new row */
+	DELETE_MOVED	/* to another partition */
 } DeleteKind;
 
 /* Bitmaps of dead rows, by delete block. */
@@ -250,18 +252,18 @@ extern DeleteMap *delete_map_load_settled(uint64 storage, Snapshot snapshot, Tra
 /* What is known of a row's deletion. */
 typedef struct DeleteInfo
 {
-	DeleteKind	kind;
-	RowNumber	successor;
+	DeleteKind kind;
+	RowNumber successor;
 	TransactionId xmax;
-	CommandId	cmax;			/* meaningful if xmax is ours */
-	bool		own;			/* by the current transaction */
+	CommandId cmax; /* meaningful if xmax is ours */
+	bool own;		/* by the current transaction */
 } DeleteInfo;
 
 typedef struct DeltaEntry
 {
-	uint16		offset;			/* row number modulo DELETE_BLOCK_ROWS */
-	uint8		kind;
-	RowNumber	successor;
+	uint16 offset; /* row number modulo DELETE_BLOCK_ROWS */
+	uint8 kind;
+	RowNumber successor;
 } DeltaEntry;
 
 /* Bytes of a delta's entries: its heap row must stay below 8,160 bytes. */
@@ -270,15 +272,14 @@ typedef struct DeltaEntry
 /* State of a walk through the bytes of a delta; zero to begin. */
 typedef struct DeltaCursor
 {
-	uint32		next_offset;
-	RowNumber	next_successor;
-	uint32		left;			/* of the current run */
-	uint8		kind;
+	uint32 next_offset;
+	RowNumber next_successor;
+	uint32 left; /* of the current run */
+	uint8 kind;
 } DeltaCursor;
 
-extern int	delta_encode(const DeltaEntry *entries, int n, uint8 *out, int room, int *length);
-extern bool delta_next(const uint8 **p, const uint8 *end, DeltaCursor *cursor,
-					   DeltaEntry *entry);
+extern int delta_encode(const DeltaEntry *entries, int n, uint8 *out, int room, int *length);
+extern bool delta_next(const uint8 **p, const uint8 *end, DeltaCursor *cursor, DeltaEntry *entry);
 extern bool deleted_probe(uint64 storage, RowNumber row, Snapshot snapshot, DeleteInfo *info);
 extern bool deleted_latest(uint64 storage, RowNumber row, DeleteInfo *info);
 extern void deleted_latest_forget(void);
@@ -289,16 +290,16 @@ extern uint64 deleted_latest_loads(void);
 /* A run of rows inserted by this backend and not in the directory yet. */
 typedef struct Segment
 {
-	RowNumber	first;
-	RowNumber	end;			/* one past the last row */
+	RowNumber first;
+	RowNumber end; /* one past the last row */
 	SubTransactionId subid;
 	TransactionId xid;
-	CommandId	cid;
+	CommandId cid;
 	PackWriter *writer;
-	uint32		generation;		/* of the table's columns that the writer knows */
-	uint32		token;			/* speculative insertion in progress */
-	int			refs;			/* scans that read it */
-	bool		gone;			/* flushed or aborted; freed with the last ref */
+	uint32 generation; /* of the table's columns that the writer knows */
+	uint32 token;	   /* speculative insertion in progress */
+	int refs;		   /* scans that read it */
+	bool gone;		   /* flushed or aborted; freed with the last ref */
 } Segment;
 
 extern void writer_init(void);
@@ -315,7 +316,8 @@ extern bool writer_pending(uint64 storage);
 extern Segment *writer_find_segment(uint64 storage, RowNumber row);
 extern Segment **writer_visible_segments(uint64 storage, Snapshot snapshot, int *n);
 extern void segment_release(Segment *segment);
-extern Datum segment_fetch_att(PackWriter *writer, TupleDesc desc, int att, uint32 index, bool *isnull);
+extern Datum segment_fetch_att(PackWriter *writer, TupleDesc desc, int att, uint32 index,
+							   bool *isnull);
 extern bool writer_find_delete(uint64 storage, RowNumber row, DeleteInfo *info);
 extern void writer_add_deletes(uint64 storage, Snapshot snapshot, DeleteMap *map);
 extern uint64 writer_flush_count(void);
@@ -335,10 +337,10 @@ extern bool compaction_lock(Relation rel, bool wait);
 
 typedef enum SlotSource
 {
-	SLOT_VALUES,				/* as a virtual slot */
-	SLOT_BLOCK,					/* row of a decoded block of a scan */
-	SLOT_PACK,					/* row of a pack, value by value */
-	SLOT_SEGMENT				/* row of a segment */
+	SLOT_VALUES, /* as a virtual slot */
+	SLOT_BLOCK,	 /* row of a decoded block of a scan */
+	SLOT_PACK,	 /* row of a pack, value by value */
+	SLOT_SEGMENT /* row of a segment */
 } SlotSource;
 
 struct BlockColumns;
@@ -346,41 +348,41 @@ struct BlockColumns;
 typedef struct MagicSlot
 {
 	VirtualTupleTableSlot base;
-	SlotSource	source;
-	struct BlockColumns *columns;	/* SLOT_BLOCK */
-	PackReader *reader;			/* SLOT_PACK */
-	PackWriter *writer;			/* SLOT_SEGMENT */
-	uint32		index;			/* row in block, pack or writer */
+	SlotSource source;
+	struct BlockColumns *columns; /* SLOT_BLOCK */
+	PackReader *reader;			  /* SLOT_PACK */
+	PackWriter *writer;			  /* SLOT_SEGMENT */
+	uint32 index;				  /* row in block, pack or writer */
 	TransactionId xmin;
-	CommandId	cmin;
-	const bool *needed;			/* natts flags, NULL: all */
+	CommandId cmin;
+	const bool *needed; /* natts flags, NULL: all */
 } MagicSlot;
 
 /* Decoded columns of one block, filled as attributes are asked for. */
 typedef struct BlockColumns
 {
 	PackReader *reader;
-	PackWriter *writer;			/* instead of reader: block of a segment */
-	TupleDesc	desc;			/* of the rows; for blocks of segments */
-	int			block;
-	int			nrows;
-	int			natts;
-	bool	   *decoded;		/* per attribute */
-	Datum	  **values;			/* per attribute, PACK_VECTOR elements, allocated at first use */
-	bool	  **nulls;
+	PackWriter *writer; /* instead of reader: block of a segment */
+	TupleDesc desc;		/* of the rows; for blocks of segments */
+	int block;
+	int nrows;
+	int natts;
+	bool *decoded;	/* per attribute */
+	Datum **values; /* per attribute, PACK_VECTOR elements, allocated at first use */
+	bool **nulls;
 	MemoryContext cxt;
 } BlockColumns;
 
 extern const TupleTableSlotOps TTSOpsMagic;
-extern void magic_slot_set_block(TupleTableSlot *slot, BlockColumns *columns, int row, RowNumber number,
-								 TransactionId xmin, CommandId cmin);
-extern void magic_slot_set_pack(TupleTableSlot *slot, PackReader *reader, uint32 index, RowNumber number,
-								TransactionId xmin, CommandId cmin);
+extern void magic_slot_set_block(TupleTableSlot *slot, BlockColumns *columns, int row,
+								 RowNumber number, TransactionId xmin, CommandId cmin);
+extern void magic_slot_set_pack(TupleTableSlot *slot, PackReader *reader, uint32 index,
+								RowNumber number, TransactionId xmin, CommandId cmin);
 extern void magic_slot_set_segment(TupleTableSlot *slot, const Segment *segment, uint32 index,
 								   RowNumber number);
 extern BlockColumns *block_columns_create(MemoryContext cxt, int natts);
-extern void block_columns_set(BlockColumns *columns, PackReader *reader, PackWriter *writer, int block,
-							  int nrows);
+extern void block_columns_set(BlockColumns *columns, PackReader *reader, PackWriter *writer,
+							  int block, int nrows);
 extern void block_columns_decode(BlockColumns *columns, int att);
 
 static inline bool
@@ -396,20 +398,20 @@ typedef struct RowReader RowReader;
 
 typedef enum RowFound
 {
-	ROW_MISSING,				/* never was, aborted, or gone for everybody */
+	ROW_MISSING, /* never was, aborted, or gone for everybody */
 	ROW_SEGMENT,
 	ROW_PACK
 } RowFound;
 
 typedef struct RowPlace
 {
-	RowFound	found;
-	Segment    *segment;
+	RowFound found;
+	Segment *segment;
 	PackReader *reader;
-	uint32		index;
+	uint32 index;
 	TransactionId xmin;
-	CommandId	cmin;
-	bool		hole;			/* missing, and dead for everybody */
+	CommandId cmin;
+	bool hole; /* missing, and dead for everybody */
 } RowPlace;
 
 extern RowReader *row_reader_create(Relation rel, TupleDesc desc, MemoryContext parent);
@@ -418,8 +420,8 @@ extern void row_readers_forget(bool ended);
 extern void row_reader_reset(RowReader *reader);
 extern void row_reader_free(RowReader *reader);
 extern bool row_reader_locate(RowReader *reader, RowNumber row, Snapshot snapshot, RowPlace *place);
-extern bool row_reader_fetch(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTableSlot *slot,
-							 bool *all_dead);
+extern bool row_reader_fetch(RowReader *reader, RowNumber row, Snapshot snapshot,
+							 TupleTableSlot *slot, bool *all_dead);
 extern bool row_settled_dead(Relation rel, RowNumber row);
 extern bool row_fetch(Relation rel, RowNumber row, Snapshot snapshot, TupleTableSlot *slot);
 extern bool row_visible(Relation rel, RowNumber row, Snapshot snapshot);
@@ -432,17 +434,18 @@ typedef struct MagicScanDesc MagicScanDesc;
 extern TableScanDesc scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData *key,
 								ParallelTableScanDesc pscan, uint32 flags);
 extern void scan_end(TableScanDesc sscan);
-extern void scan_rescan(TableScanDesc sscan, struct ScanKeyData *key, bool set_params, bool allow_strat,
-						bool allow_sync, bool allow_pagemode);
+extern void scan_rescan(TableScanDesc sscan, struct ScanKeyData *key, bool set_params,
+						bool allow_strat, bool allow_sync, bool allow_pagemode);
 extern bool scan_getnextslot(TableScanDesc sscan, ScanDirection direction, TupleTableSlot *slot);
 extern void scan_set_tidrange(TableScanDesc sscan, ItemPointer mintid, ItemPointer maxtid);
-extern bool scan_getnextslot_tidrange(TableScanDesc sscan, ScanDirection direction, TupleTableSlot *slot);
+extern bool scan_getnextslot_tidrange(TableScanDesc sscan, ScanDirection direction,
+									  TupleTableSlot *slot);
 extern Size scan_parallel_estimate(Relation rel);
 extern Size scan_parallel_initialize(Relation rel, ParallelTableScanDesc pscan);
 extern void scan_parallel_reinitialize(Relation rel, ParallelTableScanDesc pscan);
 extern bool scan_analyze_block(TableScanDesc sscan, BlockNumber blockno);
-extern bool scan_analyze_next_tuple(TableScanDesc sscan, TransactionId oldest_xmin, double *liverows,
-									double *deadrows, TupleTableSlot *slot);
+extern bool scan_analyze_next_tuple(TableScanDesc sscan, TransactionId oldest_xmin,
+									double *liverows, double *deadrows, TupleTableSlot *slot);
 struct SampleScanState;
 extern bool scan_sample_next_block(TableScanDesc sscan, struct SampleScanState *state);
 extern bool scan_sample_next_tuple(TableScanDesc sscan, struct SampleScanState *state,
@@ -456,41 +459,42 @@ extern void scan_get_latest_tid(TableScanDesc sscan, ItemPointer tid);
  */
 typedef struct BlockScan
 {
-	Relation	rel;
-	uint64		storage;
-	TupleDesc	desc;
-	Snapshot	snapshot;
+	Relation rel;
+	uint64 storage;
+	TupleDesc desc;
+	Snapshot snapshot;
 	MemoryContext cxt;
-	PackList   *packs;
-	Segment   **segments;
-	int			nsegments;
-	DeleteMap  *deletes;		/* NULL: show deleted rows */
+	PackList *packs;
+	Segment **segments;
+	int nsegments;
+	DeleteMap *deletes; /* NULL: show deleted rows */
 	BufferAccessStrategy strategy;
 
 	/* current source: packs and segments merged by row number */
-	int			nsources;
-	int			source;			/* -1 before the first, nsources after the last */
-	int			block;
-	RowNumber	first;			/* of the current source */
-	StoredPack	stored;
-	PackReader *reader;			/* of `stored` */
+	int nsources;
+	int source; /* -1 before the first, nsources after the last */
+	int block;
+	RowNumber first; /* of the current source */
+	StoredPack stored;
+	PackReader *reader; /* of `stored` */
 	PackWriter *writer;
 	TransactionId xmin;
-	CommandId	cmin;
+	CommandId cmin;
 
 	BlockColumns *columns;
-	int			nrows;			/* rows of the current block */
-	uint32		positions[PACK_VECTOR];
-	bool		dense;			/* positions[i] == positions[0] + i */
-	uint64		live[PACK_BITMAP_WORDS];
-	bool		all_live;
+	int nrows; /* rows of the current block */
+	uint32 positions[PACK_VECTOR];
+	bool dense; /* positions[i] == positions[0] + i */
+	uint64 live[PACK_BITMAP_WORDS];
+	bool all_live;
 } BlockScan;
 
-extern BlockScan *block_scan_begin(Relation rel, TupleDesc desc, Snapshot snapshot, bool show_deleted,
-								   RowNumber from, RowNumber to, MemoryContext cxt);
+extern BlockScan *block_scan_begin(Relation rel, TupleDesc desc, Snapshot snapshot,
+								   bool show_deleted, RowNumber from, RowNumber to,
+								   MemoryContext cxt);
 extern bool block_scan_open_source(BlockScan *scan, int source);
 extern bool block_scan_set_block(BlockScan *scan, int block);
-extern int	block_scan_nblocks(BlockScan *scan);
+extern int block_scan_nblocks(BlockScan *scan);
 extern bool block_scan_next(BlockScan *scan, bool forward);
 extern void block_scan_end(BlockScan *scan);
 
@@ -500,11 +504,13 @@ extern void dml_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int op
 					   struct BulkInsertStateData *bistate);
 extern void dml_insert_speculative(Relation rel, TupleTableSlot *slot, CommandId cid, int options,
 								   struct BulkInsertStateData *bistate, uint32 token);
-extern void dml_complete_speculative(Relation rel, TupleTableSlot *slot, uint32 token, bool succeeded);
-extern void dml_multi_insert(Relation rel, TupleTableSlot **slots, int n, CommandId cid, int options,
-							 struct BulkInsertStateData *bistate);
+extern void dml_complete_speculative(Relation rel, TupleTableSlot *slot, uint32 token,
+									 bool succeeded);
+extern void dml_multi_insert(Relation rel, TupleTableSlot **slots, int n, CommandId cid,
+							 int options, struct BulkInsertStateData *bistate);
 extern TM_Result dml_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot,
-							Snapshot crosscheck, bool wait, TM_FailureData *tmfd, bool changing_part);
+							Snapshot crosscheck, bool wait, TM_FailureData *tmfd,
+							bool changing_part);
 extern TM_Result dml_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid,
 							Snapshot snapshot, Snapshot crosscheck, bool wait, TM_FailureData *tmfd,
 							LockTupleMode *lockmode, TU_UpdateIndexes *update_indexes);
@@ -537,9 +543,10 @@ extern void ddl_set_new_filelocator(Relation rel, const RelFileLocator *locator,
 									TransactionId *freeze_xid, MultiXactId *minmulti);
 extern void ddl_nontransactional_truncate(Relation rel);
 extern void ddl_copy_data(Relation rel, const RelFileLocator *locator);
-extern void ddl_copy_for_cluster(Relation old_table, Relation new_table, Relation index, bool use_sort,
-								 TransactionId oldest_xmin, TransactionId *xid_cutoff,
-								 MultiXactId *multi_cutoff, double *num_tuples, double *tups_vacuumed,
+extern void ddl_copy_for_cluster(Relation old_table, Relation new_table, Relation index,
+								 bool use_sort, TransactionId oldest_xmin,
+								 TransactionId *xid_cutoff, MultiXactId *multi_cutoff,
+								 double *num_tuples, double *tups_vacuumed,
 								 double *tups_recently_dead);
 
-#endif							/* MAGIC_ENGINE_INT_H */
+#endif /* MAGIC_ENGINE_INT_H */

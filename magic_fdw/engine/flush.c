@@ -41,8 +41,8 @@ static void
 write_pack(Relation rel, uint64 storage, PackWriter *writer, RowNumber first, RowNumber end,
 		   CommandId cid)
 {
-	PackBytes	bytes;
-	PackEntry	entry = {0};
+	PackBytes bytes;
+	PackEntry entry = {0};
 
 	pack_writer_finish(writer, (uint32) (end - first), &bytes);
 	entry.first = first;
@@ -73,7 +73,7 @@ keep_writer(RelWrite *write, Segment *segment)
 void
 flush_segment(RelWrite *write, Relation rel, int i)
 {
-	Segment    *segment = write->segments[i];
+	Segment *segment = write->segments[i];
 
 	if (i == write->nsegments - 1)
 		rel_write_drop_tail(write, rel);
@@ -89,18 +89,18 @@ flush_segment(RelWrite *write, Relation rel, int i)
 static void
 flush_joined(RelWrite *write, Relation rel, int from, int to)
 {
-	int			natts = RelationGetNumberOfAttributes(rel);
-	Datum	   *values = palloc(sizeof(Datum) * (natts + 1));
-	bool	   *isnull = palloc(sizeof(bool) * (natts + 1));
-	Segment    *head = write->segments[from];
-	RowNumber	end = write->segments[to - 1]->end;
+	int natts = RelationGetNumberOfAttributes(rel);
+	Datum *values = palloc(sizeof(Datum) * (natts + 1));
+	bool *isnull = palloc(sizeof(bool) * (natts + 1));
+	Segment *head = write->segments[from];
+	RowNumber end = write->segments[to - 1]->end;
 
 	if (to == write->nsegments)
 		rel_write_drop_tail(write, rel);
 	for (int i = from + 1; i < to; i++)
 	{
-		Segment    *segment = write->segments[i];
-		uint32		rows = pack_writer_rows(segment->writer);
+		Segment *segment = write->segments[i];
+		uint32 rows = pack_writer_rows(segment->writer);
 
 		CHECK_FOR_INTERRUPTS();
 		for (uint32 row = 0; row < rows; row++)
@@ -137,12 +137,12 @@ static void
 write_deltas(RelWrite *write, const BufferedDelete *deletes, int n, CommandId cid)
 {
 	DeltaEntry *entries = palloc(sizeof(DeltaEntry) * DELETE_BLOCK_ROWS);
-	uint8	   *bytes = palloc(DELTA_ROOM);
+	uint8 *bytes = palloc(DELTA_ROOM);
 
 	for (int i = 0; i < n;)
 	{
-		uint64		block = deletes[i].row / DELETE_BLOCK_ROWS;
-		int			count = 0;
+		uint64 block = deletes[i].row / DELETE_BLOCK_ROWS;
+		int count = 0;
 
 		CHECK_FOR_INTERRUPTS();
 		for (; i < n && deletes[i].row / DELETE_BLOCK_ROWS == block; i++)
@@ -154,7 +154,7 @@ write_deltas(RelWrite *write, const BufferedDelete *deletes, int n, CommandId ci
 		}
 		for (int done = 0; done < count;)
 		{
-			int			length;
+			int length;
 
 			done += delta_encode(entries + done, count - done, bytes, DELTA_ROOM, &length);
 			delta_insert(write->storage, block, bytes, length, cid);
@@ -172,8 +172,8 @@ flush_deletes(RelWrite *write, Relation rel)
 	HASH_SEQ_STATUS seq;
 	BufferedDelete *entry;
 	BufferedDelete *list;
-	long		total = write->deletes ? hash_get_num_entries(write->deletes) : 0;
-	int			n = 0;
+	long total = write->deletes ? hash_get_num_entries(write->deletes) : 0;
+	int n = 0;
 
 	if (total == 0)
 		return;
@@ -189,7 +189,7 @@ flush_deletes(RelWrite *write, Relation rel)
 		write->changed = true;
 		for (int i = 0; i < n;)
 		{
-			int			end = i + 1;
+			int end = i + 1;
 
 			while (end < n && list[end].cid == list[i].cid)
 				end++;
@@ -220,9 +220,9 @@ flush_write(RelWrite *write, Relation rel, bool join)
 
 	for (int i = 0; i < write->nsegments;)
 	{
-		Segment    *segment = write->segments[i];
-		int			end = i + 1;
-		uint64		rows;
+		Segment *segment = write->segments[i];
+		int end = i + 1;
+		uint64 rows;
 
 		if (segment->subid != subid || segment->token != 0)
 		{
@@ -273,7 +273,7 @@ has_own(RelWrite *write)
 void
 writer_flush(Relation rel)
 {
-	RelWrite   *write;
+	RelWrite *write;
 
 	if (rel_writes == NULL || (write = rel_write_find(storage_id(rel))) == NULL || !has_own(write))
 		return;
@@ -310,19 +310,19 @@ static bool
 flush_everything(bool join)
 {
 	HASH_SEQ_STATUS seq;
-	RelWrite   *write;
-	List	   *storages = NIL;
-	ListCell   *lc;
-	bool		complete = true;
+	RelWrite *write;
+	List *storages = NIL;
+	ListCell *lc;
+	bool complete = true;
 
 	if (rel_writes == NULL)
 		return true;
 	hash_seq_init(&seq, rel_writes);
 	while ((write = hash_seq_search(&seq)) != NULL)
 		storages = lappend(storages, write);
-	foreach(lc, storages)
+	foreach (lc, storages)
 	{
-		Relation	rel;
+		Relation rel;
 
 		write = lfirst(lc);
 		if (has_own(write))
@@ -356,11 +356,10 @@ writer_flush_all(void)
 bool
 writer_pending(uint64 storage)
 {
-	RelWrite   *write = rel_write_find(storage);
+	RelWrite *write = rel_write_find(storage);
 
-	return write != NULL &&
-		(write->nsegments > 0 ||
-		 (write->deletes != NULL && hash_get_num_entries(write->deletes) > 0));
+	return write != NULL && (write->nsegments > 0 ||
+							 (write->deletes != NULL && hash_get_num_entries(write->deletes) > 0));
 }
 
 /*
@@ -371,7 +370,7 @@ writer_pending(uint64 storage)
 void
 writer_discard(uint64 storage)
 {
-	RelWrite   *write = rel_write_find(storage);
+	RelWrite *write = rel_write_find(storage);
 
 	if (write != NULL)
 		discard_owned(write, GetCurrentSubTransactionId());
@@ -384,7 +383,7 @@ static void
 discard_subtransaction(SubTransactionId subid)
 {
 	HASH_SEQ_STATUS seq;
-	RelWrite   *write;
+	RelWrite *write;
 
 	if (rel_writes == NULL)
 		return;
@@ -400,7 +399,7 @@ static void
 bump_counters(void)
 {
 	HASH_SEQ_STATUS seq;
-	RelWrite   *write;
+	RelWrite *write;
 
 	if (rel_writes == NULL)
 		return;
@@ -427,9 +426,9 @@ static void
 merge_when_due(void)
 {
 	HASH_SEQ_STATUS seq;
-	RelWrite   *write;
-	List	   *due = NIL;
-	ListCell   *lc;
+	RelWrite *write;
+	List *due = NIL;
+	ListCell *lc;
 
 	hash_seq_init(&seq, rel_writes);
 	while ((write = hash_seq_search(&seq)) != NULL)
@@ -437,9 +436,9 @@ merge_when_due(void)
 			due = lappend(due, write);
 	if (IsolationIsSerializable())
 		return;
-	foreach(lc, due)
+	foreach (lc, due)
 	{
-		Relation	rel;
+		Relation rel;
 
 		write = lfirst(lc);
 		rel = try_relation_open(write->relid, RowExclusiveLock);
@@ -492,8 +491,8 @@ transaction_callback(XactEvent event, void *arg)
 }
 
 static void
-subtransaction_callback(SubXactEvent event, SubTransactionId my_subid, SubTransactionId parent_subid,
-						void *arg)
+subtransaction_callback(SubXactEvent event, SubTransactionId my_subid,
+						SubTransactionId parent_subid, void *arg)
 {
 	switch (event)
 	{

@@ -31,7 +31,7 @@
 static void
 check_index_method(Relation table, Relation index, IndexInfo *info)
 {
-	Oid			am = index->rd_rel->relam;
+	Oid am = index->rd_rel->relam;
 
 	if (am != BTREE_AM_OID && am != HASH_AM_OID)
 		ereport(ERROR,
@@ -41,19 +41,20 @@ check_index_method(Relation table, Relation index, IndexInfo *info)
 				 errdetail("Only btree and hash indexes are supported."),
 				 errhint("Zone maps already skip blocks by minimum and maximum of every column.")));
 	if (info->ii_ExclusionOps != NULL && am != BTREE_AM_OID)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("exclusion constraints on tables of access method magic need a btree index")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("exclusion constraints on tables of access method magic need a btree index")));
 }
 
 /* Flags of the attributes that the index needs; NULL: all. */
 static bool *
 needed_attributes(Relation table, IndexInfo *info)
 {
-	int			natts = RelationGetNumberOfAttributes(table);
-	bool	   *needed = palloc0(sizeof(bool) * (natts + 1));
-	Bitmapset  *attrs = NULL;
-	int			attr = -1;
+	int natts = RelationGetNumberOfAttributes(table);
+	bool *needed = palloc0(sizeof(bool) * (natts + 1));
+	Bitmapset *attrs = NULL;
+	int attr = -1;
 
 	for (int i = 0; i < info->ii_NumIndexAttrs; i++)
 		if (info->ii_IndexAttrNumbers[i] > 0)
@@ -62,7 +63,7 @@ needed_attributes(Relation table, IndexInfo *info)
 	pull_varattnos((Node *) info->ii_Predicate, 1, &attrs);
 	while ((attr = bms_next_member(attrs, attr)) >= 0)
 	{
-		int			attnum = attr + FirstLowInvalidHeapAttributeNumber;
+		int attnum = attr + FirstLowInvalidHeapAttributeNumber;
 
 		if (attnum == 0)
 			return NULL;
@@ -74,9 +75,9 @@ needed_attributes(Relation table, IndexInfo *info)
 
 typedef struct BuildState
 {
-	EState	   *estate;
+	EState *estate;
 	ExprContext *econtext;
-	ExprState  *predicate;
+	ExprState *predicate;
 	TupleTableSlot *slot;
 } BuildState;
 
@@ -102,17 +103,17 @@ end_build(BuildState *state, IndexInfo *info)
 }
 
 double
-index_build_range_scan(Relation table, Relation index, IndexInfo *info, bool allow_sync, bool anyvisible,
-					   bool progress, BlockNumber start_block, BlockNumber nblocks,
+index_build_range_scan(Relation table, Relation index, IndexInfo *info, bool allow_sync,
+					   bool anyvisible, bool progress, BlockNumber start_block, BlockNumber nblocks,
 					   IndexBuildCallback callback, void *callback_state, TableScanDesc scan)
 {
-	BuildState	state;
-	Snapshot	snapshot = NULL;
-	Snapshot	latest;
-	DeleteMap  *deleted = NULL;
-	DeleteMap  *settled = NULL;
-	double		rows = 0;
-	bool		own_scan = scan == NULL;
+	BuildState state;
+	Snapshot snapshot = NULL;
+	Snapshot latest;
+	DeleteMap *deleted = NULL;
+	DeleteMap *settled = NULL;
+	double rows = 0;
+	bool own_scan = scan == NULL;
 
 	check_index_method(table, index, info);
 	if (start_block != 0 || nblocks != InvalidBlockNumber)
@@ -137,10 +138,10 @@ index_build_range_scan(Relation table, Relation index, IndexInfo *info, bool all
 	}
 	while (scan_getnextslot(scan, ForwardScanDirection, state.slot))
 	{
-		RowNumber	row = tid_to_row(&state.slot->tts_tid);
-		bool		alive = deleted == NULL || !delete_map_contains(deleted, row);
-		Datum		values[INDEX_MAX_KEYS];
-		bool		isnull[INDEX_MAX_KEYS];
+		RowNumber row = tid_to_row(&state.slot->tts_tid);
+		bool alive = deleted == NULL || !delete_map_contains(deleted, row);
+		Datum values[INDEX_MAX_KEYS];
+		bool isnull[INDEX_MAX_KEYS];
 
 		CHECK_FOR_INTERRUPTS();
 		if (!alive && delete_map_contains(settled, row))
@@ -175,27 +176,27 @@ void
 index_validate_scan(Relation table, Relation index, IndexInfo *info, Snapshot snapshot,
 					ValidateIndexState *validate)
 {
-	BuildState	state;
+	BuildState state;
 	TableScanDesc scan;
-	RowNumber	indexed = 0;
-	bool		more = true;
-	bool		have = false;
+	RowNumber indexed = 0;
+	bool more = true;
+	bool have = false;
 
 	begin_build(&state, table, info);
 	scan = scan_begin(table, snapshot, 0, NULL, NULL, SO_TYPE_SEQSCAN);
 	while (scan_getnextslot(scan, ForwardScanDirection, state.slot))
 	{
-		RowNumber	row = tid_to_row(&state.slot->tts_tid);
-		Datum		values[INDEX_MAX_KEYS];
-		bool		isnull[INDEX_MAX_KEYS];
+		RowNumber row = tid_to_row(&state.slot->tts_tid);
+		Datum values[INDEX_MAX_KEYS];
+		bool isnull[INDEX_MAX_KEYS];
 
 		CHECK_FOR_INTERRUPTS();
 		validate->htups += 1;
 		/* merge with the sorted TIDs that the index has */
 		while (more && (!have || indexed < row))
 		{
-			Datum		value;
-			bool		null;
+			Datum value;
+			bool null;
 
 			more = compat_tuplesort_getdatum(validate->tuplesort, true, &value, &null);
 			have = more;

@@ -34,50 +34,50 @@
 
 typedef struct OpenPack
 {
-	MemoryContext cxt;			/* NULL: unused */
-	PackEntry	entry;
-	StoredPack	stored;
-	uint64		used;			/* clock of the last use */
+	MemoryContext cxt; /* NULL: unused */
+	PackEntry entry;
+	StoredPack stored;
+	uint64 used; /* clock of the last use */
 } OpenPack;
 
 struct RowReader
 {
-	Relation	rel;
-	uint64		storage;
-	TupleDesc	desc;
+	Relation rel;
+	uint64 storage;
+	TupleDesc desc;
 	MemoryContext cxt;
-	uint64		clock;
-	OpenPack	open[OPEN_PACKS];
-	Segment    *held;			/* of the row returned last: a slot points to it, also after a flush */
+	uint64 clock;
+	OpenPack open[OPEN_PACKS];
+	Segment *held; /* of the row returned last: a slot points to it, also after a flush */
 
 	/* What is known under one MVCC snapshot. */
-	Snapshot	key;			/* only compared */
+	Snapshot key; /* only compared */
 	TransactionId key_xmin;
 	TransactionId key_xmax;
-	CommandId	key_curcid;
-	uint64		key_running;	/* hash of its running transactions; for shared readers */
-	uint64		key_flushes;
-	uint32		lookups;
-	MemoryContext loaded_cxt;	/* of the following */
-	PackList   *packs;			/* NULL: not loaded */
-	DeleteMap  *deletes;
-	DeleteMap  *settled;		/* of these, dead for everybody */
+	CommandId key_curcid;
+	uint64 key_running; /* hash of its running transactions; for shared readers */
+	uint64 key_flushes;
+	uint32 lookups;
+	MemoryContext loaded_cxt; /* of the following */
+	PackList *packs;		  /* NULL: not loaded */
+	DeleteMap *deletes;
+	DeleteMap *settled; /* of these, dead for everybody */
 
 	/* The latest directory, valid while the storage's counter and ours stand still. */
-	bool		shared;			/* of the transaction: keeps no pins */
-	uint64		latest_counter;
-	uint64		latest_flushes;
-	uint64		latest_loads;	/* deleted_latest_loads() when it was read */
-	uint32		latest_lookups;
+	bool shared; /* of the transaction: keeps no pins */
+	uint64 latest_counter;
+	uint64 latest_flushes;
+	uint64 latest_loads; /* deleted_latest_loads() when it was read */
+	uint32 latest_lookups;
 	MemoryContext latest_cxt;
-	PackList   *latest_packs;	/* NULL: not loaded */
+	PackList *latest_packs; /* NULL: not loaded */
 };
 
 /* Readers of this transaction, by storage id. */
 typedef struct SharedReader
 {
-	uint64		storage;		/* hash key */
-	RowReader  *reader;
+	uint64 storage; /* hash key */
+	RowReader *reader;
 } SharedReader;
 
 static HTAB *shared_readers;
@@ -90,7 +90,7 @@ Snapshot
 latest_snapshot_register(void)
 {
 	static SnapshotData current = {SNAPSHOT_MVCC};
-	Snapshot	snapshot;
+	Snapshot snapshot;
 
 	GetSnapshotData(&current);
 	snapshot = RegisterSnapshot(&current);
@@ -102,7 +102,7 @@ RowReader *
 row_reader_create(Relation rel, TupleDesc desc, MemoryContext parent)
 {
 	MemoryContext cxt = AllocSetContextCreate(parent, "magic row reader", ALLOCSET_SMALL_SIZES);
-	RowReader  *reader = MemoryContextAllocZero(cxt, sizeof(RowReader));
+	RowReader *reader = MemoryContextAllocZero(cxt, sizeof(RowReader));
 
 	reader->rel = rel;
 	reader->storage = storage_id(rel);
@@ -118,16 +118,18 @@ row_reader_create(Relation rel, TupleDesc desc, MemoryContext parent)
 RowReader *
 row_reader_shared(Relation rel)
 {
-	uint64		storage = storage_id(rel);
+	uint64 storage = storage_id(rel);
 	SharedReader *entry;
-	bool		found;
+	bool found;
 
 	if (shared_readers == NULL)
 	{
-		HASHCTL		ctl = {.keysize = sizeof(uint64), .entrysize = sizeof(SharedReader),
-		.hcxt = TopTransactionContext};
+		HASHCTL ctl = {.keysize = sizeof(uint64),
+					   .entrysize = sizeof(SharedReader),
+					   .hcxt = TopTransactionContext};
 
-		shared_readers = hash_create("magic row readers", 16, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		shared_readers =
+			hash_create("magic row readers", 16, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
 	entry = hash_search(shared_readers, &storage, HASH_ENTER, &found);
 	if (!found)
@@ -191,7 +193,7 @@ forget_snapshot(RowReader *reader)
 static void
 release_segment(RowReader *reader)
 {
-	Segment    *segment = reader->held;
+	Segment *segment = reader->held;
 
 	reader->held = NULL;
 	if (segment != NULL)
@@ -219,12 +221,12 @@ row_reader_free(RowReader *reader)
 static PackReader *
 open_pack(RowReader *reader, const PackEntry *entry)
 {
-	OpenPack   *victim = &reader->open[0];
+	OpenPack *victim = &reader->open[0];
 
 	reader->clock++;
 	for (int i = 0; i < OPEN_PACKS; i++)
 	{
-		OpenPack   *pack = &reader->open[i];
+		OpenPack *pack = &reader->open[i];
 
 		if (pack->cxt != NULL && ItemPointerEquals(&pack->entry.tid, (ItemPointer) &entry->tid) &&
 			pack->entry.xmin == entry->xmin && pack->entry.first == entry->first)
@@ -259,8 +261,9 @@ open_pack(RowReader *reader, const PackEntry *entry)
 static uint64
 running_hash(Snapshot snapshot)
 {
-	uint64		seed = hash_bytes_extended((const unsigned char *) snapshot->xip,
-										   snapshot->xcnt * sizeof(TransactionId), snapshot->suboverflowed);
+	uint64 seed =
+		hash_bytes_extended((const unsigned char *) snapshot->xip,
+							snapshot->xcnt * sizeof(TransactionId), snapshot->suboverflowed);
 
 	return hash_bytes_extended((const unsigned char *) snapshot->subxip,
 							   Max(snapshot->subxcnt, 0) * sizeof(TransactionId), seed);
@@ -271,7 +274,7 @@ static void
 use_snapshot(RowReader *reader, Snapshot snapshot)
 {
 	/* the reader of a scan sees one snapshot only */
-	uint64		running = reader->shared ? running_hash(snapshot) : 0;
+	uint64 running = reader->shared ? running_hash(snapshot) : 0;
 
 	if (reader->key == snapshot && reader->key_xmin == snapshot->xmin &&
 		reader->key_xmax == snapshot->xmax && reader->key_curcid == snapshot->curcid &&
@@ -293,25 +296,25 @@ load_snapshot(RowReader *reader, Snapshot snapshot)
 	TransactionId newest;
 
 	if (reader->loaded_cxt == NULL)
-		reader->loaded_cxt = AllocSetContextCreate(reader->cxt, "magic directory",
-												   ALLOCSET_DEFAULT_SIZES);
+		reader->loaded_cxt =
+			AllocSetContextCreate(reader->cxt, "magic directory", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(reader->loaded_cxt);
 	reader->packs = directory_load(reader->storage, snapshot, 0, InvalidRowNumber);
 	reader->deletes = delete_map_load(reader->storage, snapshot, reader->loaded_cxt);
-	reader->settled = delete_map_load_settled(reader->storage, snapshot, directory_horizon(), &newest,
-											  reader->loaded_cxt);
+	reader->settled = delete_map_load_settled(reader->storage, snapshot, directory_horizon(),
+											  &newest, reader->loaded_cxt);
 	MemoryContextSwitchTo(old);
 }
 
 static bool
 find_in_list(const PackList *list, RowNumber row, PackEntry *entry)
 {
-	int			low = 0;
-	int			high = list->n;
+	int low = 0;
+	int high = list->n;
 
 	while (low < high)
 	{
-		int			middle = (low + high) / 2;
+		int middle = (low + high) / 2;
 		const PackEntry *pack = &list->packs[middle];
 
 		if (row < pack->first)
@@ -331,8 +334,8 @@ find_in_list(const PackList *list, RowNumber row, PackEntry *entry)
 static bool
 locate_in_packs(RowReader *reader, RowNumber row, Snapshot snapshot, RowPlace *place)
 {
-	PackEntry	entry = {0};
-	bool		found;
+	PackEntry entry = {0};
+	bool found;
 
 	use_snapshot(reader, snapshot);
 	if (reader->packs == NULL && ++reader->lookups > LOOKUPS_BEFORE_LOAD)
@@ -374,7 +377,7 @@ latest_list_valid(RowReader *reader)
 	}
 	if (reader->latest_packs == NULL && ++reader->latest_lookups > LOOKUPS_BEFORE_LOAD)
 	{
-		Snapshot	latest = latest_snapshot_register();
+		Snapshot latest = latest_snapshot_register();
 		MemoryContext old;
 
 		if (reader->latest_cxt == NULL)
@@ -391,7 +394,7 @@ latest_list_valid(RowReader *reader)
 typedef enum PackLookup
 {
 	LOOKUP_FOUND,
-	LOOKUP_HOLE,				/* a pack covers the row and does not hold it: dead for everybody */
+	LOOKUP_HOLE, /* a pack covers the row and does not hold it: dead for everybody */
 	LOOKUP_UNCOVERED
 } PackLookup;
 
@@ -399,14 +402,14 @@ typedef enum PackLookup
 static PackLookup
 locate_latest(RowReader *reader, RowNumber row, RowPlace *place)
 {
-	PackEntry	entry = {0};
-	bool		covered;
-	bool		listed = latest_list_valid(reader);
+	PackEntry entry = {0};
+	bool covered;
+	bool listed = latest_list_valid(reader);
 
 	covered = listed && find_in_list(reader->latest_packs, row, &entry);
 	if (!covered)
 	{
-		Snapshot	latest = latest_snapshot_register();
+		Snapshot latest = latest_snapshot_register();
 
 		covered = directory_find(reader->storage, row, latest, &entry);
 		UnregisterSnapshot(latest);
@@ -429,7 +432,7 @@ locate_latest(RowReader *reader, RowNumber row, RowPlace *place)
 static bool
 locate_in_overlay(RowReader *reader, RowNumber row, RowPlace *place)
 {
-	Segment    *segment = writer_find_segment(reader->storage, row);
+	Segment *segment = writer_find_segment(reader->storage, row);
 
 	if (segment == NULL)
 		return false;
@@ -468,7 +471,7 @@ row_reader_locate(RowReader *reader, RowNumber row, Snapshot snapshot, RowPlace 
 static bool
 deleted_for(RowReader *reader, RowNumber row, Snapshot snapshot, bool *all_dead)
 {
-	DeleteInfo	info;
+	DeleteInfo info;
 
 	if (writer_find_delete(reader->storage, row, &info) && info.cmax < snapshot->curcid)
 		return true;
@@ -495,9 +498,9 @@ deleted_for(RowReader *reader, RowNumber row, Snapshot snapshot, bool *all_dead)
 bool
 row_settled_dead(Relation rel, RowNumber row)
 {
-	RowReader  *reader = row_reader_shared(rel);
-	RowPlace	place = {0};
-	DeleteInfo	info;
+	RowReader *reader = row_reader_shared(rel);
+	RowPlace place = {0};
+	DeleteInfo info;
 
 	if (writer_find_segment(reader->storage, row) != NULL ||
 		writer_find_delete(reader->storage, row, &info))
@@ -508,7 +511,7 @@ row_settled_dead(Relation rel, RowNumber row)
 			return true;
 		case LOOKUP_FOUND:
 			return deleted_latest(reader->storage, row, &info) && !info.own &&
-				GlobalVisCheckRemovableXid(rel, info.xmax);
+				   GlobalVisCheckRemovableXid(rel, info.xmax);
 		case LOOKUP_UNCOVERED:
 			break;
 	}
@@ -530,14 +533,15 @@ fill_slot(RowReader *reader, RowNumber row, const RowPlace *place, TupleTableSlo
 	slot->tts_tableOid = RelationGetRelid(reader->rel);
 	if (!slot_is_magic(slot))
 	{
-		int			natts = reader->desc->natts;
+		int natts = reader->desc->natts;
 
 		ExecClearTuple(slot);
 		for (int att = 0; att < natts; att++)
-			slot->tts_values[att] = place->found == ROW_SEGMENT ?
-				segment_fetch_att(place->segment->writer, reader->desc, att, place->index,
-								  &slot->tts_isnull[att]) :
-				pack_read_datum(place->reader, att, place->index, &slot->tts_isnull[att]);
+			slot->tts_values[att] =
+				place->found == ROW_SEGMENT
+					? segment_fetch_att(place->segment->writer, reader->desc, att, place->index,
+										&slot->tts_isnull[att])
+					: pack_read_datum(place->reader, att, place->index, &slot->tts_isnull[att]);
 		ExecStoreVirtualTuple(slot);
 		row_to_tid(row, &slot->tts_tid);
 	}
@@ -561,7 +565,7 @@ static TransactionId
 inserter_in_progress(RowReader *reader, RowNumber row, bool *retry)
 {
 	SnapshotData dirty;
-	PackEntry	entry;
+	PackEntry entry;
 
 	*retry = false;
 	InitDirtySnapshot(dirty);
@@ -585,7 +589,7 @@ inserter_in_progress(RowReader *reader, RowNumber row, bool *retry)
 static bool
 fetch_dirty(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTableSlot *slot)
 {
-	RowPlace	place = {0};
+	RowPlace place = {0};
 	ReservedRange range;
 
 	snapshot->xmin = snapshot->xmax = InvalidTransactionId;
@@ -604,8 +608,8 @@ fetch_dirty(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTableSlot 
 	{
 		TransactionId holder;
 		TransactionId xid;
-		PackLookup	lookup;
-		bool		retry;
+		PackLookup lookup;
+		bool retry;
 
 		if (reserved_find(reader->storage, row, &range))
 		{
@@ -648,7 +652,7 @@ bool
 row_reader_fetch(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTableSlot *slot,
 				 bool *all_dead)
 {
-	RowPlace	place = {0};
+	RowPlace place = {0};
 
 	release_segment(reader);
 	if (snapshot->snapshot_type == SNAPSHOT_DIRTY)
@@ -675,7 +679,7 @@ row_reader_fetch(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTable
 bool
 row_fetch(Relation rel, RowNumber row, Snapshot snapshot, TupleTableSlot *slot)
 {
-	bool		found = row_reader_fetch(row_reader_shared(rel), row, snapshot, slot, NULL);
+	bool found = row_reader_fetch(row_reader_shared(rel), row, snapshot, slot, NULL);
 
 	if (found)
 		ExecMaterializeSlot(slot);
@@ -686,12 +690,12 @@ row_fetch(Relation rel, RowNumber row, Snapshot snapshot, TupleTableSlot *slot)
 bool
 row_visible(Relation rel, RowNumber row, Snapshot snapshot)
 {
-	RowReader  *reader = row_reader_shared(rel);
-	RowPlace	place = {0};
-	DeleteInfo	info;
+	RowReader *reader = row_reader_shared(rel);
+	RowPlace place = {0};
+	DeleteInfo info;
 
 	if (!IsMVCCSnapshot(snapshot) && deleted_latest(reader->storage, row, &info))
 		return false;
 	return row_reader_locate(reader, row, snapshot, &place) &&
-		(!IsMVCCSnapshot(snapshot) || !deleted_for(reader, row, snapshot, NULL));
+		   (!IsMVCCSnapshot(snapshot) || !deleted_for(reader, row, snapshot, NULL));
 }

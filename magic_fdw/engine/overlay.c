@@ -17,19 +17,20 @@
 void
 writer_delete(Relation rel, RowNumber row, DeleteKind kind, RowNumber successor, CommandId cid)
 {
-	RelWrite   *write = rel_write_get(rel);
+	RelWrite *write = rel_write_get(rel);
 	BufferedDelete *entry;
-	bool		found;
+	bool found;
 
 	if (write->deletes != NULL && hash_get_num_entries(write->deletes) >= MAX_BUFFERED_DELETES)
 		flush_deletes(write, rel);
 	if (write->deletes == NULL)
 	{
-		HASHCTL		ctl = {.keysize = sizeof(RowNumber), .entrysize = sizeof(BufferedDelete),
-		.hcxt = rel_write_context};
+		HASHCTL ctl = {.keysize = sizeof(RowNumber),
+					   .entrysize = sizeof(BufferedDelete),
+					   .hcxt = rel_write_context};
 
-		write->deletes = hash_create("magic buffered deletes", 256, &ctl,
-									 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		write->deletes =
+			hash_create("magic buffered deletes", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
 	entry = hash_search(write->deletes, &row, HASH_ENTER, &found);
 	if (found)
@@ -54,7 +55,7 @@ writer_note_change(Relation rel)
 bool
 writer_find_delete(uint64 storage, RowNumber row, DeleteInfo *info)
 {
-	RelWrite   *write = rel_write_find(storage);
+	RelWrite *write = rel_write_find(storage);
 	BufferedDelete *entry;
 
 	if (write == NULL || write->deletes == NULL)
@@ -76,7 +77,7 @@ writer_find_delete(uint64 storage, RowNumber row, DeleteInfo *info)
 void
 writer_add_deletes(uint64 storage, Snapshot snapshot, DeleteMap *map)
 {
-	RelWrite   *write = rel_write_find(storage);
+	RelWrite *write = rel_write_find(storage);
 	HASH_SEQ_STATUS seq;
 	BufferedDelete *entry;
 
@@ -94,17 +95,17 @@ writer_add_deletes(uint64 storage, Snapshot snapshot, DeleteMap *map)
 Segment *
 writer_find_segment(uint64 storage, RowNumber row)
 {
-	RelWrite   *write = rel_write_find(storage);
-	int			low = 0;
-	int			high;
+	RelWrite *write = rel_write_find(storage);
+	int low = 0;
+	int high;
 
 	if (write == NULL)
 		return NULL;
 	high = write->nsegments;
 	while (low < high)
 	{
-		int			middle = (low + high) / 2;
-		Segment    *segment = write->segments[middle];
+		int middle = (low + high) / 2;
+		Segment *segment = write->segments[middle];
 
 		if (row < segment->first)
 			high = middle;
@@ -132,8 +133,8 @@ segment_fetch_att(PackWriter *writer, TupleDesc desc, int att, uint32 index, boo
 Segment **
 writer_visible_segments(uint64 storage, Snapshot snapshot, int *n)
 {
-	RelWrite   *write = rel_write_find(storage);
-	Segment   **list;
+	RelWrite *write = rel_write_find(storage);
+	Segment **list;
 
 	*n = 0;
 	if (write == NULL || write->nsegments == 0)
@@ -141,7 +142,7 @@ writer_visible_segments(uint64 storage, Snapshot snapshot, int *n)
 	list = palloc(sizeof(Segment *) * write->nsegments);
 	for (int i = 0; i < write->nsegments; i++)
 	{
-		Segment    *segment = write->segments[i];
+		Segment *segment = write->segments[i];
 
 		if (segment->end == segment->first ||
 			(IsMVCCSnapshot(snapshot) && segment->cid >= snapshot->curcid))

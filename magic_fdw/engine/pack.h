@@ -49,8 +49,8 @@ typedef struct PackWriter PackWriter;
 /* The bytes of a finished pack. */
 typedef struct PackBytes
 {
-	uint8	   *data;			/* one allocation, may exceed 1 GB; pfree() it */
-	uint64		length;
+	uint8 *data; /* one allocation, may exceed 1 GB; pfree() it */
+	uint64 length;
 } PackBytes;
 
 /*
@@ -73,7 +73,7 @@ extern void pack_writer_append_at(PackWriter *writer, uint32 position, const Dat
 								  const bool *isnull);
 
 /* Rows buffered, and roughly the bytes they occupy; the caller closes a pack by either. */
-extern int	pack_writer_natts(const PackWriter *writer);
+extern int pack_writer_natts(const PackWriter *writer);
 extern uint32 pack_writer_rows(const PackWriter *writer);
 extern Size pack_writer_memory(const PackWriter *writer);
 
@@ -120,9 +120,9 @@ struct PackSource
 	 * pack_open().  A source over buffers keeps at most one pin per stream.  Pointers need no
 	 * alignment.
 	 */
-	const uint8 *(*fetch) (PackSource *source, int stream, uint64 offset, uint32 length,
-						   uint8 *scratch);
-	uint64		length;			/* bytes in the pack */
+	const uint8 *(*fetch)(PackSource *source, int stream, uint64 offset, uint32 length,
+						  uint8 *scratch);
+	uint64 length; /* bytes in the pack */
 };
 
 /*
@@ -134,7 +134,7 @@ extern void pack_note_place(const char *relation, uint32 block);
 /* A source over bytes in memory, which must outlive it: inline packs, tests. */
 typedef struct PackMemorySource
 {
-	PackSource	base;
+	PackSource base;
 	const uint8 *data;
 } PackMemorySource;
 
@@ -161,7 +161,7 @@ extern uint32 pack_span(const PackReader *reader);
 extern uint32 pack_nblocks(const PackReader *reader);
 
 /* Rows of a block: PACK_VECTOR, except in the last one. */
-extern int	pack_block_rows(const PackReader *reader, int block);
+extern int pack_block_rows(const PackReader *reader, int block);
 
 /* True if there are no holes: then position == index. */
 extern bool pack_is_dense(const PackReader *reader);
@@ -197,19 +197,19 @@ extern Datum pack_read_datum(PackReader *reader, int att, uint32 index, bool *is
 
 typedef enum PackVectorKind
 {
-	PACK_VECTOR_INT,			/* lanes of 1, 2, 4 or 8 bytes: value = base + step * code */
-	PACK_VECTOR_INT128,			/* int128 in `codes`, unaligned to 16: use memcpy or packed access */
-	PACK_VECTOR_FLOAT4,			/* float4 in `codes` */
-	PACK_VECTOR_FLOAT8,			/* float8 in `codes` */
-	PACK_VECTOR_DICT,			/* lanes of 1, 2 or 4 bytes: entry number in `dict` = base + code */
-	PACK_VECTOR_BYTES			/* `strings` */
+	PACK_VECTOR_INT,	/* lanes of 1, 2, 4 or 8 bytes: value = base + step * code */
+	PACK_VECTOR_INT128, /* int128 in `codes`, unaligned to 16: use memcpy or packed access */
+	PACK_VECTOR_FLOAT4, /* float4 in `codes` */
+	PACK_VECTOR_FLOAT8, /* float8 in `codes` */
+	PACK_VECTOR_DICT,	/* lanes of 1, 2 or 4 bytes: entry number in `dict` = base + code */
+	PACK_VECTOR_BYTES	/* `strings` */
 } PackVectorKind;
 
 /* Bytes without any varlena header or terminator. */
 typedef struct PackString
 {
 	const uint8 *data;
-	uint32		length;
+	uint32 length;
 } PackString;
 
 /*
@@ -218,7 +218,7 @@ typedef struct PackString
  */
 typedef struct PackDictionary
 {
-	uint32		count;
+	uint32 count;
 	const PackString *entries;
 } PackDictionary;
 
@@ -231,16 +231,16 @@ typedef struct PackDictionary
 typedef struct PackVector
 {
 	PackVectorKind kind;
-	int			nrows;
-	int			nulls;
-	const uint64 *valid;		/* bit i set: row i is not null; NULL: no nulls */
+	int nrows;
+	int nulls;
+	const uint64 *valid; /* bit i set: row i is not null; NULL: no nulls */
 
-	int			lane;			/* bytes of an element of `codes`: 1, 2, 4, 8, 16; 0: constant, all = base */
-	const void *codes;			/* unsigned lanes (INT, DICT); NULL when lane is 0 */
-	int64		base;
-	int64		step;			/* INT: >= 1; the arithmetic wraps modulo 2^64 (full-range bigints) */
-	int			scale;			/* numeric: the value is INT or INT128 divided by 10^scale; else 0 */
-	bool		is_numeric;
+	int lane;		   /* bytes of an element of `codes`: 1, 2, 4, 8, 16; 0: constant, all = base */
+	const void *codes; /* unsigned lanes (INT, DICT); NULL when lane is 0 */
+	int64 base;
+	int64 step; /* INT: >= 1; the arithmetic wraps modulo 2^64 (full-range bigints) */
+	int scale;	/* numeric: the value is INT or INT128 divided by 10^scale; else 0 */
+	bool is_numeric;
 
 	const PackDictionary *dict; /* DICT */
 	const PackString *strings;	/* BYTES */
@@ -250,7 +250,7 @@ typedef struct PackVector
 	 * scale, more than 38 digits): rows ascending, values as stored numerics.  Their element in
 	 * `codes` is undefined.
 	 */
-	int			nexceptions;
+	int nexceptions;
 	const uint16 *exception_rows;
 	const Datum *exceptions;
 } PackVector;
@@ -267,10 +267,10 @@ extern void pack_vector_int64(const PackVector *vector, int64 *out);
 
 typedef enum PackOrder
 {
-	PACK_ORDER_NONE,			/* no range: the type's order is not known here */
-	PACK_ORDER_INT,				/* integers, dates, times, bool, oid; numeric scaled by 10^scale */
-	PACK_ORDER_FLOAT,			/* float4, float8 */
-	PACK_ORDER_BYTES			/* memcmp(), shorter first: text, varchar under C; bytea; uuid */
+	PACK_ORDER_NONE,  /* no range: the type's order is not known here */
+	PACK_ORDER_INT,	  /* integers, dates, times, bool, oid; numeric scaled by 10^scale */
+	PACK_ORDER_FLOAT, /* float4, float8 */
+	PACK_ORDER_BYTES  /* memcmp(), shorter first: text, varchar under C; bytea; uuid */
 } PackOrder;
 
 /*
@@ -279,33 +279,33 @@ typedef enum PackOrder
  */
 typedef struct PackRange
 {
-	uint32		nrows;
-	uint32		nulls;
-	PackOrder	order;			/* NONE: nothing below is set.  Also NONE when all rows are null. */
-	bool		exact;			/* INT, FLOAT: min and max occur */
-	bool		sorted;			/* chunk only: non-null values never descend in row order */
+	uint32 nrows;
+	uint32 nulls;
+	PackOrder order; /* NONE: nothing below is set.  Also NONE when all rows are null. */
+	bool exact;		 /* INT, FLOAT: min and max occur */
+	bool sorted;	 /* chunk only: non-null values never descend in row order */
 
-	int			scale;			/* INT of a numeric */
-	bool		is_numeric;
-	int128		imin;			/* INT */
-	int128		imax;
+	int scale; /* INT of a numeric */
+	bool is_numeric;
+	int128 imin; /* INT */
+	int128 imax;
 
-	bool		has_nan;		/* FLOAT: a NaN is there; it sorts above all and is not in min/max */
-	bool		has_numbers;	/* FLOAT: a value that is not NaN is there; else fmin/fmax mean nothing */
-	double		fmin;			/* -0.0 and 0.0 compare equal: either may stand here */
-	double		fmax;
+	bool has_nan;	  /* FLOAT: a NaN is there; it sorts above all and is not in min/max */
+	bool has_numbers; /* FLOAT: a value that is not NaN is there; else fmin/fmax mean nothing */
+	double fmin;	  /* -0.0 and 0.0 compare equal: either may stand here */
+	double fmax;
 
 	/*
 	 * BYTES: the smallest and largest value, cut to PACK_RANGE_PREFIX bytes (8 for blocks).  A
 	 * cut min is a lower bound as it stands; with a cut max compare only the first max_length
 	 * bytes of a constant: every value v has v <= max when both are cut to max_length bytes.
 	 */
-	bool		min_cut;
-	bool		max_cut;
-	uint8		min_length;
-	uint8		max_length;
-	uint8		min_bytes[16];
-	uint8		max_bytes[16];
+	bool min_cut;
+	bool max_cut;
+	uint8 min_length;
+	uint8 max_length;
+	uint8 min_bytes[16];
+	uint8 max_bytes[16];
 } PackRange;
 
 #define PACK_RANGE_PREFIX 16
@@ -323,11 +323,11 @@ extern bool pack_block_range(PackReader *reader, int att, int block, PackRange *
  * Reads everything: checksums, lengths, null counts, minima and maxima against the values.  Calls
  * `report` for each problem instead of raising (att = -1: the header).  Cancellable.
  */
-extern void pack_verify(PackReader *reader,
-						void (*report) (void *arg, int att, const char *problem), void *arg);
+extern void pack_verify(PackReader *reader, void (*report)(void *arg, int att, const char *problem),
+						void *arg);
 
 /* For reports: name of the encoding and bytes of one attribute's chunk. */
 extern const char *pack_column_encoding(PackReader *reader, int att);
 extern uint64 pack_column_bytes(PackReader *reader, int att);
 
-#endif							/* MAGIC_PACK_H */
+#endif /* MAGIC_PACK_H */

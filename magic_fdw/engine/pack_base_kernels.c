@@ -67,12 +67,12 @@ lane_load(const uint8_t *in, int lane, uint32_t element)
 uint64_t
 pack_packed_get(const uint8_t *in, int n, int width, int i)
 {
-	int			lane = pack_lane(width);
-	int			bits = lane * 8;
-	int			lanes;
-	int			word;
-	int			shift;
-	uint64_t	code;
+	int lane = pack_lane(width);
+	int bits = lane * 8;
+	int lanes;
+	int word;
+	int shift;
+	uint64_t code;
 
 	if (width == 0)
 		return 0;

@@ -26,9 +26,9 @@ void
 pack_need_codes(PackReader *reader, ReaderColumn *column)
 {
 	if (unlikely(column->codes == NULL))
-		column->codes = pack_align_alloc(reader,
-										 PACK_VECTOR * (column->d.encoding == PACK_ENCODING_WIDE ?
-														sizeof(int128) : sizeof(int64)));
+		column->codes = pack_align_alloc(
+			reader, PACK_VECTOR * (column->d.encoding == PACK_ENCODING_WIDE ? sizeof(int128)
+																			: sizeof(int64)));
 }
 
 /* Buffers come when they are first needed: a table may have 1,600 columns. */
@@ -54,7 +54,7 @@ pack_need_integers(PackReader *reader, ReaderColumn *column)
 static inline void
 prefetch_next(PackReader *reader, ReaderColumn *column, int block)
 {
-	uint32		length;
+	uint32 length;
 
 	if (block + 1 >= reader->nblocks)
 		return;
@@ -66,7 +66,7 @@ prefetch_next(PackReader *reader, ReaderColumn *column, int block)
 const uint8 *
 pack_block_payload(PackReader *reader, ReaderColumn *column, int block, int n, uint32 *left)
 {
-	PackBlock  *entry = &column->blocks[block];
+	PackBlock *entry = &column->blocks[block];
 	const uint8 *payload;
 
 	if (column->fetched != block)
@@ -81,8 +81,8 @@ pack_block_payload(PackReader *reader, ReaderColumn *column, int block, int n, u
 	*left = entry->length;
 	if (entry->nulls > 0 && entry->nulls < n)
 	{
-		int			words = (n + 63) / 64;
-		int			set = 0;
+		int words = (n + 63) / 64;
+		int set = 0;
 
 		if (*left < words * sizeof(uint64))
 			pack_corrupt(column->att, "a block is too short");
@@ -98,18 +98,19 @@ pack_block_payload(PackReader *reader, ReaderColumn *column, int block, int n, u
 }
 
 /* Moves the codes of the rows that are not null from `packed` to their rows; the others get 0. */
-#define SPREAD(Lane) \
-	do { \
-		const Lane *from = packed; \
-		Lane	   *to = (Lane *) column->codes; \
-\
-		for (int i = 0; i < n; i++) \
-		{ \
-			uint64		bit = (column->valid[i / 64] >> (i % 64)) & 1; \
-\
-			to[i] = bit ? *from : 0; \
-			from += bit; \
-		} \
+#define SPREAD(Lane)                                                                               \
+	do                                                                                             \
+	{                                                                                              \
+		const Lane *from = packed;                                                                 \
+		Lane *to = (Lane *) column->codes;                                                         \
+                                                                                                   \
+		for (int i = 0; i < n; i++)                                                                \
+		{                                                                                          \
+			uint64 bit = (column->valid[i / 64] >> (i % 64)) & 1;                                  \
+                                                                                                   \
+			to[i] = bit ? *from : 0;                                                               \
+			from += bit;                                                                           \
+		}                                                                                          \
 	} while (0)
 
 static void
@@ -132,30 +133,32 @@ spread_codes(ReaderColumn *column, const void *packed, int lane, int n)
 	}
 }
 
-#define REPEAT(Lane) \
-	do { \
-		const Lane *heads = (const Lane *) column->temporary; \
-		Lane	   *to = (Lane *) column->codes; \
-\
-		for (uint64 run = 0; run < count; run++) \
-			for (int k = 0; k <= lengths[run]; k++) \
-				*to++ = heads[run]; \
+#define REPEAT(Lane)                                                                               \
+	do                                                                                             \
+	{                                                                                              \
+		const Lane *heads = (const Lane *) column->temporary;                                      \
+		Lane *to = (Lane *) column->codes;                                                         \
+                                                                                                   \
+		for (uint64 run = 0; run < count; run++)                                                   \
+			for (int k = 0; k <= lengths[run]; k++)                                                \
+				*to++ = heads[run];                                                                \
 	} while (0)
 
 static void
 decode_runs(ReaderColumn *column, const uint8 *payload, uint32 left, int width, int n)
 {
 	const PackKernels *kernels = pack_kernels();
-	uint16		lengths[PACK_VECTOR] pg_attribute_aligned(64);
-	uint64		count;
-	uint64		rows = 0;
+	uint16 lengths[PACK_VECTOR] pg_attribute_aligned(64);
+	uint64 count;
+	uint64 rows = 0;
 
 	pack_need_bytes(column, left, sizeof(count));
 	memcpy(&count, payload, sizeof(count));
 	if (count < 1 || count > n)
 		pack_corrupt(column->att, "impossible number of runs");
-	pack_need_bytes(column, left, sizeof(count) + pack_packed_bytes(count, width) +
-		 pack_packed_bytes(count, RUN_BITS));
+	pack_need_bytes(column, left,
+					sizeof(count) + pack_packed_bytes(count, width) +
+						pack_packed_bytes(count, RUN_BITS));
 	payload += sizeof(count);
 	if (width > 0)
 		kernels->unpack(payload, count, width, column->temporary);
@@ -183,12 +186,13 @@ decode_runs(ReaderColumn *column, const uint8 *payload, uint32 left, int width, 
 
 /* Differences become values in place: lanes of 8 bytes over base 0. */
 static void
-decode_deltas(ReaderColumn *column, const uint8 *payload, uint32 left, int width, int n, uint64 base)
+decode_deltas(ReaderColumn *column, const uint8 *payload, uint32 left, int width, int n,
+			  uint64 base)
 {
 	const PackKernels *kernels = pack_kernels();
-	int64	   *values = (int64 *) column->codes;
-	uint64		least;
-	uint64		value = base;
+	int64 *values = (int64 *) column->codes;
+	uint64 least;
+	uint64 value = base;
 
 	pack_need_bytes(column, left, sizeof(least) + pack_packed_bytes(n, width));
 	memcpy(&least, payload, sizeof(least));
@@ -207,12 +211,12 @@ decode_deltas(ReaderColumn *column, const uint8 *payload, uint32 left, int width
 void
 pack_decode_ints(PackReader *reader, ReaderColumn *column, int block, PackInts *out)
 {
-	PackBlock  *entry = &column->blocks[block];
-	int			n = pack_block_rows(reader, block);
-	int			width = entry->width;
-	int			method = entry->method & PACK_METHOD_MASK;
+	PackBlock *entry = &column->blocks[block];
+	int n = pack_block_rows(reader, block);
+	int width = entry->width;
+	int method = entry->method & PACK_METHOD_MASK;
 	const uint8 *payload;
-	uint32		left;
+	uint32 left;
 
 	out->nulls = entry->nulls;
 	out->base = entry->u.base;
@@ -236,7 +240,7 @@ pack_decode_ints(PackReader *reader, ReaderColumn *column, int block, PackInts *
 	if (method == PACK_METHOD_DECIMAL && column->d.klass == PACK_CLASS_FLOAT8)
 	{
 		pack_need_bytes(column, left, sizeof(uint64));
-		payload += sizeof(uint64);	/* the exponent is the caller's */
+		payload += sizeof(uint64); /* the exponent is the caller's */
 		left -= sizeof(uint64);
 		out->step = 1;
 		method = PACK_METHOD_FOR;
@@ -246,7 +250,7 @@ pack_decode_ints(PackReader *reader, ReaderColumn *column, int block, PackInts *
 		case PACK_METHOD_FOR:
 			if (entry->method & PACK_BLOCK_SPARSE)
 			{
-				int			present = n - entry->nulls;
+				int present = n - entry->nulls;
 
 				pack_need_temporary(reader, column);
 				pack_need_bytes(column, left, pack_packed_bytes(present, width));
@@ -286,10 +290,10 @@ pack_decode_ints(PackReader *reader, ReaderColumn *column, int block, PackInts *
 static double
 decimal_divisor(PackReader *reader, ReaderColumn *column, int block)
 {
-	int			n = pack_block_rows(reader, block);
-	uint32		left;
+	int n = pack_block_rows(reader, block);
+	uint32 left;
 	const uint8 *payload = pack_block_payload(reader, column, block, n, &left);
-	uint64		exponent;
+	uint64 exponent;
 
 	pack_need_bytes(column, left, sizeof(exponent));
 	memcpy(&exponent, payload, sizeof(exponent));
@@ -307,7 +311,7 @@ is_decimal(const ReaderColumn *column, int block)
 static inline int64
 double_bits(double value)
 {
-	int64		bits;
+	int64 bits;
 
 	memcpy(&bits, &value, sizeof(bits));
 	return bits;
@@ -320,13 +324,13 @@ double_bits(double value)
 int64
 pack_single_int(PackReader *reader, ReaderColumn *column, int block, int row, bool *isnull)
 {
-	PackBlock  *entry = &column->blocks[block];
-	int			n = pack_block_rows(reader, block);
-	int			method = entry->method & PACK_METHOD_MASK;
-	int			width = entry->width;
-	int			codes = n;
+	PackBlock *entry = &column->blocks[block];
+	int n = pack_block_rows(reader, block);
+	int method = entry->method & PACK_METHOD_MASK;
+	int width = entry->width;
+	int codes = n;
 	const uint8 *payload;
-	uint32		left;
+	uint32 left;
 
 	*isnull = entry->nulls == n;
 	if (*isnull)
@@ -339,8 +343,8 @@ pack_single_int(PackReader *reader, ReaderColumn *column, int block, int row, bo
 	}
 	if ((method == PACK_METHOD_FOR || method == PACK_METHOD_DECIMAL) && width <= 64)
 	{
-		int64		step = column->d.step;
-		int64		value;
+		int64 step = column->d.step;
+		int64 value;
 
 		if (method == PACK_METHOD_DECIMAL)
 		{
@@ -354,12 +358,12 @@ pack_single_int(PackReader *reader, ReaderColumn *column, int block, int row, bo
 			codes = n - entry->nulls;
 			if (entry->nulls > 0)
 			{
-				int			rank = 0;
+				int rank = 0;
 
 				for (int i = 0; i < row / 64; i++)
 					rank += pg_popcount64(column->valid[i]);
-				row = rank + pg_popcount64(column->valid[row / 64] &
-										   ((UINT64CONST(1) << (row % 64)) - 1));
+				row = rank +
+					  pg_popcount64(column->valid[row / 64] & ((UINT64CONST(1) << (row % 64)) - 1));
 			}
 		}
 		pack_need_bytes(column, left, pack_packed_bytes(codes, width));
@@ -375,7 +379,7 @@ pack_single_int(PackReader *reader, ReaderColumn *column, int block, int row, bo
 	}
 	if (column->widened != block)
 	{
-		PackInts	ints;
+		PackInts ints;
 
 		pack_decode_ints(reader, column, block, &ints);
 		(void) pack_need_integers(reader, column);
@@ -402,7 +406,7 @@ pack_apply_nulls(ReaderColumn *column, int n, int nulls, Datum *values, bool *is
 	}
 	for (int i = 0; i < n; i++)
 	{
-		bool		null = !pack_row_valid(column, i);
+		bool null = !pack_row_valid(column, i);
 
 		isnull[i] = null;
 		if (null)
@@ -432,8 +436,8 @@ unsigned_datum(int16 attlen, int64 value)
 static void
 int_datums(PackReader *reader, ReaderColumn *column, int block, Datum *values)
 {
-	int			n = pack_block_rows(reader, block);
-	PackInts	ints;
+	int n = pack_block_rows(reader, block);
+	PackInts ints;
 
 	StaticAssertStmt(sizeof(Datum) == sizeof(int64), "datums hold 64 bits");
 	pack_decode_ints(reader, column, block, &ints);
@@ -456,7 +460,7 @@ void
 pack_read_datums(PackReader *reader, int att, int block, Datum *values, bool *isnull)
 {
 	ReaderColumn *column = pack_column(reader, att);
-	int			n = pack_block_rows(reader, block);
+	int n = pack_block_rows(reader, block);
 
 	if (column->constant)
 	{
@@ -467,7 +471,7 @@ pack_read_datums(PackReader *reader, int att, int block, Datum *values, bool *is
 	}
 	if (reader->tiny)
 	{
-		uint32		first = att * reader->nrows + block * PACK_VECTOR;
+		uint32 first = att * reader->nrows + block * PACK_VECTOR;
 
 		memcpy(values, reader->tiny_values + first, n * sizeof(Datum));
 		memcpy(isnull, reader->tiny_nulls + first, n);
@@ -491,9 +495,9 @@ Datum
 pack_read_datum(PackReader *reader, int att, uint32 index, bool *isnull)
 {
 	ReaderColumn *column = pack_column(reader, att);
-	int			block = index / PACK_VECTOR;
-	int			row = index % PACK_VECTOR;
-	int64		value;
+	int block = index / PACK_VECTOR;
+	int row = index % PACK_VECTOR;
+	int64 value;
 
 	Assert(index < reader->nrows);
 	if (column->constant)
@@ -511,7 +515,8 @@ pack_read_datum(PackReader *reader, int att, uint32 index, bool *isnull)
 	if (column->d.klass == PACK_CLASS_NUMERIC)
 		return pack_numeric_datum(reader, column, block, row, isnull);
 	value = pack_single_int(reader, column, block, row, isnull);
-	return column->d.klass == PACK_CLASS_UINT ? unsigned_datum(column->attlen, value) : (Datum) value;
+	return column->d.klass == PACK_CLASS_UINT ? unsigned_datum(column->attlen, value)
+											  : (Datum) value;
 }
 
 /* ---------------------------------------------------------------- vectors ---- */
@@ -520,9 +525,9 @@ pack_read_datum(PackReader *reader, int att, uint32 index, bool *isnull)
 static void
 float_vector(PackReader *reader, ReaderColumn *column, int block, PackVector *out)
 {
-	int			n = out->nrows;
-	PackInts	ints;
-	int64	   *wide;
+	int n = out->nrows;
+	PackInts ints;
+	int64 *wide;
 
 	pack_decode_ints(reader, column, block, &ints);
 	column->widened = NO_BLOCK;
@@ -533,7 +538,7 @@ float_vector(PackReader *reader, ReaderColumn *column, int block, PackVector *ou
 									  (double *) wide);
 	if (column->d.klass == PACK_CLASS_FLOAT4)
 	{
-		int32	   *narrow;
+		int32 *narrow;
 
 		pack_need_codes(reader, column);
 		narrow = (int32 *) column->codes;
@@ -555,7 +560,7 @@ float_vector(PackReader *reader, ReaderColumn *column, int block, PackVector *ou
 void
 pack_check_codes(const ReaderColumn *column, const PackInts *ints, int n)
 {
-	uint64		most = pack_kernels()->max_code(ints->codes, ints->lane, n);
+	uint64 most = pack_kernels()->max_code(ints->codes, ints->lane, n);
 
 	if (ints->base < 0 || ints->base >= column->dict.count ||
 		most >= column->dict.count - ints->base)
@@ -566,10 +571,10 @@ pack_check_codes(const ReaderColumn *column, const PackInts *ints, int n)
 static void
 dict_vector(PackReader *reader, ReaderColumn *column, int block, PackVector *out)
 {
-	int			n = out->nrows;
-	PackInts	ints;
-	int64	   *wide;
-	uint32	   *narrow;
+	int n = out->nrows;
+	PackInts ints;
+	int64 *wide;
+	uint32 *narrow;
 
 	pack_load_dictionary(reader, column);
 	pack_decode_ints(reader, column, block, &ints);
@@ -621,8 +626,8 @@ void
 pack_read_vector(PackReader *reader, int att, int block, PackVector *out)
 {
 	ReaderColumn *column = pack_column(reader, att);
-	PackBlock  *entry;
-	PackInts	ints;
+	PackBlock *entry;
+	PackInts ints;
 
 	memset(out, 0, sizeof(*out));
 	out->nrows = pack_block_rows(reader, block);
@@ -681,5 +686,6 @@ pack_read_vector(PackReader *reader, int att, int block, PackVector *out)
 void
 pack_vector_int64(const PackVector *vector, int64 *out)
 {
-	pack_kernels()->widen(vector->codes, vector->lane, vector->nrows, vector->base, vector->step, out);
+	pack_kernels()->widen(vector->codes, vector->lane, vector->nrows, vector->base, vector->step,
+						  out);
 }

@@ -20,13 +20,13 @@ static void
 decompress(ReaderColumn *column, PackEncoding codec, const uint8 *from, uint64 length, uint8 *to,
 		   uint64 raw)
 {
-	bool		good;
+	bool good;
 
 	if (codec == PACK_ENCODING_ZSTD)
 	{
 		/* one context for the process: making one costs as much as a small frame */
 		static ZSTD_DCtx *context;
-		size_t		result;
+		size_t result;
 
 		if (context == NULL)
 			context = ZSTD_createDCtx();
@@ -37,7 +37,7 @@ decompress(ReaderColumn *column, PackEncoding codec, const uint8 *from, uint64 l
 	}
 	else
 		good = length <= PG_INT32_MAX && raw <= PG_INT32_MAX &&
-			LZ4_decompress_safe((const char *) from, (char *) to, length, raw) == (int) raw;
+			   LZ4_decompress_safe((const char *) from, (char *) to, length, raw) == (int) raw;
 	if (!good)
 		pack_corrupt(column->att, "compressed bytes cannot be decompressed");
 }
@@ -54,11 +54,11 @@ pack_load_dictionary(PackReader *reader, ReaderColumn *column)
 {
 	PackColumn *d = &column->d;
 	PackString *entries;
-	uint64		header = d->aux_count * sizeof(uint32);
-	uint64		used = header;
-	uint8	   *image;
-	uint8	   *copy = NULL;
-	uint64		room = 0;
+	uint64 header = d->aux_count * sizeof(uint32);
+	uint64 used = header;
+	uint8 *image;
+	uint8 *copy = NULL;
+	uint64 room = 0;
 	const uint8 *aux;
 
 	if (column->dict.entries != NULL)
@@ -103,8 +103,8 @@ pack_datum_room(const ReaderColumn *column, uint64 length)
 Datum
 pack_build_datum(const ReaderColumn *column, PackString value, uint8 **at)
 {
-	uint8	   *datum = *at;
-	uint8	   *bytes = datum;
+	uint8 *datum = *at;
+	uint8 *bytes = datum;
 
 	if (column->attlen == -1)
 	{
@@ -138,9 +138,9 @@ pack_build_datum(const ReaderColumn *column, PackString value, uint8 **at)
 static void
 dictionary_datums(PackReader *reader, ReaderColumn *column)
 {
-	uint64		room = 8;
-	uint8	   *at;
-	Datum	   *datums;
+	uint64 room = 8;
+	uint8 *at;
+	Datum *datums;
 
 	if (column->dict_datums != NULL)
 		return;
@@ -160,7 +160,7 @@ static void
 load_frames(PackReader *reader, ReaderColumn *column)
 {
 	PackColumn *d = &column->d;
-	uint64		bytes = d->aux_count * sizeof(PackFrame);
+	uint64 bytes = d->aux_count * sizeof(PackFrame);
 
 	if (column->frames != NULL)
 		return;
@@ -175,7 +175,7 @@ load_frames(PackReader *reader, ReaderColumn *column)
 		   bytes);
 	for (uint32 i = 0; i < d->aux_count; i++)
 	{
-		PackFrame  *frame = &column->frames[i];
+		PackFrame *frame = &column->frames[i];
 
 		if (frame->length > d->length || frame->offset > d->length - frame->length ||
 			frame->length > frame->raw ||
@@ -193,12 +193,12 @@ load_frames(PackReader *reader, ReaderColumn *column)
 static void
 measure(PackReader *reader, ReaderColumn *column, int block)
 {
-	PackBlock  *entry = &column->blocks[block];
-	int			n = pack_block_rows(reader, block);
-	uint32	   *lengths;
-	uint32		least = entry->u.lengths.least;
+	PackBlock *entry = &column->blocks[block];
+	int n = pack_block_rows(reader, block);
+	uint32 *lengths;
+	uint32 least = entry->u.lengths.least;
 	const uint8 *payload;
-	uint32		left;
+	uint32 left;
 
 	if (column->measured == block)
 		return;
@@ -250,8 +250,8 @@ measure(PackReader *reader, ReaderColumn *column, int block)
 static const uint8 *
 frame_part(PackReader *reader, ReaderColumn *column, uint64 number, uint64 skip, uint64 length)
 {
-	PackFrame  *frame = &column->frames[number];
-	uint64		offset = column->d.offset + frame->offset;
+	PackFrame *frame = &column->frames[number];
+	uint64 offset = column->d.offset + frame->offset;
 
 	if (length > frame->raw || skip > frame->raw - length)
 		pack_corrupt(column->att, "a value reaches beyond its frame");
@@ -285,21 +285,22 @@ frame_part(PackReader *reader, ReaderColumn *column, uint64 number, uint64 skip,
 static const uint8 *
 block_bytes(PackReader *reader, ReaderColumn *column, int block, int n)
 {
-	int			shift = column->d.frame_shift;
-	uint64		row = (uint64) block * PACK_VECTOR;
-	uint64		total = 0;
-	uint8	   *at;
+	int shift = column->d.frame_shift;
+	uint64 row = (uint64) block * PACK_VECTOR;
+	uint64 total = 0;
+	uint8 *at;
 
 	for (int i = 0; i < n; i++)
 		total += column->lengths[i];
 	if (shift >= 10)
-		return frame_part(reader, column, row >> shift, column->blocks[block].u.lengths.skip, total);
+		return frame_part(reader, column, row >> shift, column->blocks[block].u.lengths.skip,
+						  total);
 
 	/* no more than what the frames hold, so that wrong lengths cannot ask for much memory */
 	for (uint64 number = row >> shift; number <= (row + n - 1) >> shift; number++)
 	{
-		uint32		end = Min((number + 1) << shift, row + n) - row;
-		uint64		length = 0;
+		uint32 end = Min((number + 1) << shift, row + n) - row;
+		uint64 length = 0;
 
 		for (uint32 i = (number << shift) - row; i < end; i++)
 			length += column->lengths[i];
@@ -310,7 +311,7 @@ block_bytes(PackReader *reader, ReaderColumn *column, int block, int n)
 	at = column->bytes;
 	for (uint64 number = row >> shift; number <= (row + n - 1) >> shift; number++)
 	{
-		uint64		raw = column->frames[number].raw;
+		uint64 raw = column->frames[number].raw;
 
 		memcpy(at, frame_part(reader, column, number, 0, raw), raw);
 		at += raw;
@@ -321,7 +322,7 @@ block_bytes(PackReader *reader, ReaderColumn *column, int block, int n)
 void
 pack_read_strings(PackReader *reader, ReaderColumn *column, int block, int *nulls)
 {
-	int			n = pack_block_rows(reader, block);
+	int n = pack_block_rows(reader, block);
 	const uint8 *bytes;
 
 	measure(reader, column, block);
@@ -340,9 +341,9 @@ pack_read_strings(PackReader *reader, ReaderColumn *column, int block, int *null
 static void
 dict_datums(PackReader *reader, ReaderColumn *column, int block, Datum *values)
 {
-	int			n = pack_block_rows(reader, block);
-	uint64		count;
-	PackInts	ints;
+	int n = pack_block_rows(reader, block);
+	uint64 count;
+	PackInts ints;
 
 	dictionary_datums(reader, column);
 	count = column->dict.count;
@@ -372,15 +373,15 @@ dict_datums(PackReader *reader, ReaderColumn *column, int block, Datum *values)
 void
 pack_bytes_datums(PackReader *reader, ReaderColumn *column, int block, Datum *values, bool *isnull)
 {
-	int			n = pack_block_rows(reader, block);
-	int			nulls = column->blocks[block].nulls;
+	int n = pack_block_rows(reader, block);
+	int nulls = column->blocks[block].nulls;
 
 	if (column->d.encoding == PACK_ENCODING_DICT)
 		dict_datums(reader, column, block, values);
 	else
 	{
-		uint64		room = MAXIMUM_ALIGNOF;
-		uint8	   *at;
+		uint64 room = MAXIMUM_ALIGNOF;
+		uint8 *at;
 
 		pack_read_strings(reader, column, block, &nulls);
 		for (int i = 0; i < n; i++)
@@ -401,17 +402,17 @@ pack_bytes_datums(PackReader *reader, ReaderColumn *column, int block, Datum *va
 Datum
 pack_bytes_datum(PackReader *reader, ReaderColumn *column, int block, int row, bool *isnull)
 {
-	int			n = pack_block_rows(reader, block);
-	int			shift = column->d.frame_shift;
-	uint64		index = (uint64) block * PACK_VECTOR + row;
-	uint64		skip = 0;
-	int			first = 0;
-	uint8	   *at;
-	PackString	value;
+	int n = pack_block_rows(reader, block);
+	int shift = column->d.frame_shift;
+	uint64 index = (uint64) block * PACK_VECTOR + row;
+	uint64 skip = 0;
+	int first = 0;
+	uint8 *at;
+	PackString value;
 
 	if (column->d.encoding == PACK_ENCODING_DICT)
 	{
-		int64		code = pack_single_int(reader, column, block, row, isnull);
+		int64 code = pack_single_int(reader, column, block, row, isnull);
 
 		if (*isnull)
 			return (Datum) 0;
@@ -422,7 +423,7 @@ pack_bytes_datum(PackReader *reader, ReaderColumn *column, int block, int row, b
 	}
 	measure(reader, column, block);
 	*isnull = column->blocks[block].nulls == n ||
-		(column->blocks[block].nulls > 0 && !pack_row_valid(column, row));
+			  (column->blocks[block].nulls > 0 && !pack_row_valid(column, row));
 	if (*isnull)
 		return (Datum) 0;
 	if (shift >= 10)

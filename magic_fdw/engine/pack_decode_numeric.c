@@ -16,13 +16,13 @@ static void
 load_exceptions(PackReader *reader, ReaderColumn *column)
 {
 	PackColumn *d = &column->d;
-	uint64		count = d->aux_count;
-	uint8	   *copy = NULL;
-	uint8	   *images;
-	uint64		room = 0;
-	uint64		used = count * sizeof(PackException);
+	uint64 count = d->aux_count;
+	uint8 *copy = NULL;
+	uint8 *images;
+	uint64 room = 0;
+	uint64 used = count * sizeof(PackException);
 	const uint8 *aux;
-	uint32		previous = 0;
+	uint32 previous = 0;
 
 	if (count > reader->nrows || used > d->aux_length)
 		pack_corrupt(column->att, "impossible number of exceptions");
@@ -57,14 +57,14 @@ load_exceptions(PackReader *reader, ReaderColumn *column)
 static uint32
 first_exception(PackReader *reader, ReaderColumn *column, uint32 index)
 {
-	uint32		low = 0;
-	uint32		high = column->d.aux_count;
+	uint32 low = 0;
+	uint32 high = column->d.aux_count;
 
 	if (column->exceptions == NULL)
 		load_exceptions(reader, column);
 	while (low < high)
 	{
-		uint32		middle = low + (high - low) / 2;
+		uint32 middle = low + (high - low) / 2;
 
 		if (column->exception_index[middle] < index)
 			low = middle + 1;
@@ -78,12 +78,12 @@ first_exception(PackReader *reader, ReaderColumn *column, uint32 index)
 void
 pack_decode_wide(PackReader *reader, ReaderColumn *column, int block)
 {
-	PackBlock  *entry = &column->blocks[block];
-	int			n = pack_block_rows(reader, block);
-	int128	   *values;
+	PackBlock *entry = &column->blocks[block];
+	int n = pack_block_rows(reader, block);
+	int128 *values;
 	const uint8 *payload;
-	uint32		left;
-	int128		base;
+	uint32 left;
+	int128 base;
 
 	pack_need_codes(reader, column);
 	values = (int128 *) column->codes;
@@ -111,7 +111,8 @@ pack_decode_wide(PackReader *reader, ReaderColumn *column, int block)
 		pack_need_temporary(reader, column);
 		pack_kernels()->unpack(payload + sizeof(base), n, entry->width, column->temporary);
 		(void) pack_need_integers(reader, column);
-		pack_kernels()->widen(column->temporary, pack_lane(entry->width), n, 0, 1, column->integers);
+		pack_kernels()->widen(column->temporary, pack_lane(entry->width), n, 0, 1,
+							  column->integers);
 		for (int i = 0; i < n; i++)
 			values[i] = (int128) ((unsigned __int128) base + (uint64) column->integers[i]);
 	}
@@ -125,8 +126,8 @@ pack_decode_wide(PackReader *reader, ReaderColumn *column, int block)
 static inline void
 check_wide(const ReaderColumn *column, int128 value)
 {
-	const int128 limit = (int128) INT64CONST(1000000000000000000) * INT64CONST(1000000000000000000) *
-		100;
+	const int128 limit =
+		(int128) INT64CONST(1000000000000000000) * INT64CONST(1000000000000000000) * 100;
 
 	if (value >= limit || value <= -limit)
 		pack_corrupt(column->att, "a number has more than 38 digits");
@@ -135,9 +136,9 @@ check_wide(const ReaderColumn *column, int128 value)
 static void
 scaled_datums(PackReader *reader, ReaderColumn *column, int block, Datum *values)
 {
-	int			n = pack_block_rows(reader, block);
-	int			scale = column->d.scale;
-	PackInts	ints;
+	int n = pack_block_rows(reader, block);
+	int scale = column->d.scale;
+	PackInts ints;
 
 	if (column->d.encoding == PACK_ENCODING_WIDE)
 	{
@@ -149,7 +150,7 @@ scaled_datums(PackReader *reader, ReaderColumn *column, int block, Datum *values
 					 PACK_VECTOR * PACK_NUMERIC_STRIDE128);
 		for (int i = 0; i < n; i++)
 		{
-			uint8	   *image = column->datums + i * PACK_NUMERIC_STRIDE128;
+			uint8 *image = column->datums + i * PACK_NUMERIC_STRIDE128;
 
 			check_wide(column, wide[i]);
 			pack_numeric_build128(wide[i], scale, image);
@@ -162,17 +163,17 @@ scaled_datums(PackReader *reader, ReaderColumn *column, int block, Datum *values
 	if (ints.lane <= 1)
 	{
 		/* few codes: build each number once, and keep it for the blocks that follow */
-		int			width = column->blocks[block].width;
+		int width = column->blocks[block].width;
 		const uint8 *codes = ints.codes;
 
 		if (column->images == NULL)
-			column->images = MemoryContextAlloc(reader->context,
-												(1 << IMAGE_BITS) * PACK_NUMERIC_STRIDE64);
+			column->images =
+				MemoryContextAlloc(reader->context, (1 << IMAGE_BITS) * PACK_NUMERIC_STRIDE64);
 		if (column->images_width < width + 1 || column->images_base != ints.base)
 		{
 			for (int code = 0; code < 1 << width; code++)
-				pack_numeric_build64((int64) ((uint64) ints.base + (uint64) ints.step * code), scale,
-									 column->images + code * PACK_NUMERIC_STRIDE64);
+				pack_numeric_build64((int64) ((uint64) ints.base + (uint64) ints.step * code),
+									 scale, column->images + code * PACK_NUMERIC_STRIDE64);
 			column->images_width = width + 1;
 			column->images_base = ints.base;
 		}
@@ -184,7 +185,8 @@ scaled_datums(PackReader *reader, ReaderColumn *column, int block, Datum *values
 				values[i] = PointerGetDatum(column->images + codes[i] * PACK_NUMERIC_STRIDE64);
 		return;
 	}
-	pack_reserve(reader, &column->datums, &column->datums_room, PACK_VECTOR * PACK_NUMERIC_STRIDE64);
+	pack_reserve(reader, &column->datums, &column->datums_room,
+				 PACK_VECTOR * PACK_NUMERIC_STRIDE64);
 	pack_kernels()->widen(ints.codes, ints.lane, n, ints.base, ints.step, (int64 *) values);
 	pack_numeric_build_many((const int64 *) values, n, scale, column->datums);
 	for (int i = 0; i < n; i++)
@@ -195,8 +197,8 @@ scaled_datums(PackReader *reader, ReaderColumn *column, int block, Datum *values
 static void
 put_exceptions(PackReader *reader, ReaderColumn *column, int block, Datum *values)
 {
-	uint32		start = (uint32) block * PACK_VECTOR;
-	uint32		end = start + pack_block_rows(reader, block);
+	uint32 start = (uint32) block * PACK_VECTOR;
+	uint32 end = start + pack_block_rows(reader, block);
 
 	for (uint32 i = first_exception(reader, column, start);
 		 i < column->d.aux_count && column->exception_index[i] < end; i++)
@@ -215,12 +217,12 @@ pack_numeric_datums(PackReader *reader, ReaderColumn *column, int block, Datum *
 Datum
 pack_numeric_datum(PackReader *reader, ReaderColumn *column, int block, int row, bool *isnull)
 {
-	uint8	   *image = (uint8 *) column->images_single;
+	uint8 *image = (uint8 *) column->images_single;
 
 	if (column->d.aux_count > 0)
 	{
-		uint32		index = (uint32) block * PACK_VECTOR + row;
-		uint32		found = first_exception(reader, column, index);
+		uint32 index = (uint32) block * PACK_VECTOR + row;
+		uint32 found = first_exception(reader, column, index);
 
 		if (found < column->d.aux_count && column->exception_index[found] == index)
 		{
@@ -230,12 +232,12 @@ pack_numeric_datum(PackReader *reader, ReaderColumn *column, int block, int row,
 	}
 	if (column->d.encoding == PACK_ENCODING_WIDE)
 	{
-		int			n = pack_block_rows(reader, block);
-		int128		value;
+		int n = pack_block_rows(reader, block);
+		int128 value;
 
 		pack_decode_wide(reader, column, block);
 		*isnull = column->blocks[block].nulls == n ||
-			(column->blocks[block].nulls > 0 && !pack_row_valid(column, row));
+				  (column->blocks[block].nulls > 0 && !pack_row_valid(column, row));
 		value = ((const int128 *) column->codes)[row];
 		check_wide(column, value);
 		pack_numeric_build128(value, column->d.scale, image);
@@ -250,8 +252,8 @@ pack_numeric_datum(PackReader *reader, ReaderColumn *column, int block, int row,
 void
 pack_numeric_exceptions(PackReader *reader, ReaderColumn *column, int block, PackVector *out)
 {
-	uint32		start = (uint32) block * PACK_VECTOR;
-	uint32		first = first_exception(reader, column, start);
+	uint32 start = (uint32) block * PACK_VECTOR;
+	uint32 first = first_exception(reader, column, start);
 
 	out->exceptions = column->exceptions + first;
 	out->exception_rows = column->exception_rows;

@@ -29,7 +29,7 @@ pack_buffer_init(PackBuffer *buffer, MemoryContext context, uint64 room)
 void
 pack_buffer_grow(PackBuffer *buffer, uint64 extra)
 {
-	uint64		room = Max(buffer->room * 2, buffer->length + extra);
+	uint64 room = Max(buffer->room * 2, buffer->length + extra);
 
 	buffer->data = repalloc_huge(buffer->data, room);
 	buffer->room = room;
@@ -48,7 +48,7 @@ pack_buffer_align(PackBuffer *buffer, int alignment)
 void
 pack_pad_for(PackBuffer *out, uint64 length)
 {
-	uint64		left = PACK_PAGE_PAYLOAD - out->length % PACK_PAGE_PAYLOAD;
+	uint64 left = PACK_PAGE_PAYLOAD - out->length % PACK_PAGE_PAYLOAD;
 
 	if (length > left && length <= PACK_PAGE_PAYLOAD && left <= length / PAD_FRACTION)
 		pack_buffer_zero(out, left);
@@ -57,7 +57,7 @@ pack_pad_for(PackBuffer *out, uint64 length)
 uint32
 pack_crc(const void *data, uint64 length)
 {
-	pg_crc32c	crc;
+	pg_crc32c crc;
 
 	INIT_CRC32C(crc);
 	COMP_CRC32C(crc, data, length);
@@ -69,8 +69,8 @@ pack_crc(const void *data, uint64 length)
 static int64 *
 column_integers(PackWriter *writer, const WriterColumn *source)
 {
-	uint32		n = writer->nrows;
-	int64	   *values = MemoryContextAllocHuge(writer->scratch, sizeof(int64) * n);
+	uint32 n = writer->nrows;
+	int64 *values = MemoryContextAllocHuge(writer->scratch, sizeof(int64) * n);
 
 	for (uint32 i = 0; i < n; i++)
 		values[i] = pack_datum_int(source->klass, source->attlen, source->values[i]);
@@ -83,7 +83,7 @@ static void
 encode_by_value(PackWriter *writer, WriterColumn *source, PackBuffer *out, PackColumn *column,
 				PackBlock *directory)
 {
-	IntChunk	chunk = {0};
+	IntChunk chunk = {0};
 
 	chunk.values = column_integers(writer, source);
 	chunk.nulls = source->nulls;
@@ -104,9 +104,9 @@ encode_by_value(PackWriter *writer, WriterColumn *source, PackBuffer *out, PackC
 static void
 encode_column(PackWriter *writer, WriterColumn *source, PackBuffer *out, PackColumn *column)
 {
-	uint32		nblocks = (writer->nrows + PACK_VECTOR - 1) / PACK_VECTOR;
-	uint64		directory_bytes = sizeof(PackBlock) * (uint64) nblocks;
-	PackBlock  *directory;
+	uint32 nblocks = (writer->nrows + PACK_VECTOR - 1) / PACK_VECTOR;
+	uint64 directory_bytes = sizeof(PackBlock) * (uint64) nblocks;
+	PackBlock *directory;
 
 	column->klass = source->klass;
 	column->order = source->order;
@@ -151,8 +151,8 @@ encode_column(PackWriter *writer, WriterColumn *source, PackBuffer *out, PackCol
 static void
 encode_live(PackWriter *writer, PackHeader *header, PackBuffer *out)
 {
-	uint64		length;
-	uint32		n = writer->nrows;
+	uint64 length;
+	uint32 n = writer->nrows;
 
 	if (n == header->span)
 		return;
@@ -160,7 +160,7 @@ encode_live(PackWriter *writer, PackHeader *header, PackBuffer *out)
 	header->live_offset = out->length;
 	if (header->span / LIST_RATIO > n)
 	{
-		uint32	   *list;
+		uint32 *list;
 
 		header->flags |= PACK_FLAG_LIVE_LIST;
 		length = sizeof(uint32) * (uint64) n;
@@ -170,7 +170,7 @@ encode_live(PackWriter *writer, PackHeader *header, PackBuffer *out)
 	}
 	else
 	{
-		uint8	   *bitmap;
+		uint8 *bitmap;
 
 		header->flags |= PACK_FLAG_LIVE_BITMAP;
 		length = (header->span + UINT64CONST(63)) / 64 * 8;
@@ -178,7 +178,7 @@ encode_live(PackWriter *writer, PackHeader *header, PackBuffer *out)
 		bitmap = out->data + header->live_offset;
 		for (uint32 i = 0; i < n; i++)
 		{
-			uint32		position = writer->positions ? writer->positions[i] : i;
+			uint32 position = writer->positions ? writer->positions[i] : i;
 
 			bitmap[position / 8] |= 1 << (position % 8);
 		}
@@ -189,8 +189,8 @@ encode_live(PackWriter *writer, PackHeader *header, PackBuffer *out)
 void
 pack_encode(PackWriter *writer, uint32 span, PackBuffer *out)
 {
-	PackHeader	header = {0};
-	uint64		descriptors = sizeof(PackHeader);
+	PackHeader header = {0};
+	uint64 descriptors = sizeof(PackHeader);
 
 	if (pack_encode_tiny(writer, span, out))
 		return;
@@ -205,7 +205,7 @@ pack_encode(PackWriter *writer, uint32 span, PackBuffer *out)
 	encode_live(writer, &header, out);
 	for (int att = 0; att < writer->natts; att++)
 	{
-		PackColumn	column;
+		PackColumn column;
 
 		CHECK_FOR_INTERRUPTS();
 		memset(&column, 0, sizeof(column));

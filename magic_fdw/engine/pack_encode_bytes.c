@@ -45,19 +45,19 @@
 typedef struct DictBuilder
 {
 	PackString *entries;
-	uint32		count;
-	uint32		limit;
-	uint64		bytes;
-	uint32	   *slots;			/* entry + 1; 0: free */
-	uint64	   *hashes;			/* of the entries */
-	uint32		mask;
+	uint32 count;
+	uint32 limit;
+	uint64 bytes;
+	uint32 *slots;	/* entry + 1; 0: free */
+	uint64 *hashes; /* of the entries */
+	uint32 mask;
 } DictBuilder;
 
 static inline uint64
 hash_bytes64(const uint8 *data, uint32 length)
 {
-	uint64		hash = length * UINT64CONST(0x9e3779b97f4a7c15);
-	uint64		word = 0;
+	uint64 hash = length * UINT64CONST(0x9e3779b97f4a7c15);
+	uint64 word = 0;
 
 	for (; length >= 8; length -= 8, data += 8)
 	{
@@ -75,12 +75,12 @@ hash_bytes64(const uint8 *data, uint32 length)
 static int64
 dict_code(DictBuilder *dict, PackString value)
 {
-	uint64		hash = hash_bytes64(value.data, value.length);
-	uint32		slot = hash & dict->mask;
+	uint64 hash = hash_bytes64(value.data, value.length);
+	uint32 slot = hash & dict->mask;
 
 	for (;; slot = (slot + 1) & dict->mask)
 	{
-		uint32		entry = dict->slots[slot];
+		uint32 entry = dict->slots[slot];
 
 		if (entry == 0)
 			break;
@@ -101,7 +101,7 @@ dict_code(DictBuilder *dict, PackString value)
 static int
 compare_strings(const PackString *a, const PackString *b)
 {
-	int			order = memcmp(a->data, b->data, Min(a->length, b->length));
+	int order = memcmp(a->data, b->data, Min(a->length, b->length));
 
 	if (order != 0)
 		return order;
@@ -110,8 +110,8 @@ compare_strings(const PackString *a, const PackString *b)
 
 typedef struct SortEntry
 {
-	PackString	string;
-	uint32		entry;
+	PackString string;
+	uint32 entry;
 } SortEntry;
 
 static int
@@ -124,14 +124,15 @@ compare_entries(const void *a, const void *b)
  * The codes of all rows in a new dictionary, or NULL if it does not pay.  Null rows get code 0.
  */
 static int64 *
-dict_build(PackWriter *writer, const WriterColumn *source, const PackString *strings, DictBuilder *dict)
+dict_build(PackWriter *writer, const WriterColumn *source, const PackString *strings,
+		   DictBuilder *dict)
 {
-	uint32		n = writer->nrows;
-	int64	   *codes;
-	int64		last = -1;
-	PackString	previous = {NULL, 0};
-	uint64		slots = 256;
-	uint64		plain;
+	uint32 n = writer->nrows;
+	int64 *codes;
+	int64 last = -1;
+	PackString previous = {NULL, 0};
+	uint64 slots = 256;
+	uint64 plain;
 
 	memset(dict, 0, sizeof(*dict));
 	dict->limit = Min(PACK_MAX_DICT, n / 2 + 1);
@@ -161,7 +162,8 @@ dict_build(PackWriter *writer, const WriterColumn *source, const PackString *str
 		return NULL;
 	plain = source->bytes + n;
 	if (dict->count > 64 &&
-		(dict->bytes + dict->count * sizeof(uint32) + n * pack_width(dict->count - 1) / 8) * 2 > plain)
+		(dict->bytes + dict->count * sizeof(uint32) + n * pack_width(dict->count - 1) / 8) * 2 >
+			plain)
 		return NULL;
 	return codes;
 }
@@ -170,8 +172,8 @@ dict_build(PackWriter *writer, const WriterColumn *source, const PackString *str
 static void
 dict_sort(PackWriter *writer, DictBuilder *dict, int64 *codes, const uint8 *nulls)
 {
-	SortEntry  *sorted = MemoryContextAlloc(writer->scratch, dict->count * sizeof(SortEntry));
-	uint32	   *ranks = MemoryContextAlloc(writer->scratch, dict->count * sizeof(uint32));
+	SortEntry *sorted = MemoryContextAlloc(writer->scratch, dict->count * sizeof(SortEntry));
+	uint32 *ranks = MemoryContextAlloc(writer->scratch, dict->count * sizeof(uint32));
 
 	for (uint32 i = 0; i < dict->count; i++)
 	{
@@ -200,8 +202,8 @@ range_prefix(uint8 *prefix, uint8 *length, bool *cut, PackString value)
 static void
 set_column_range(PackColumn *column, PackString min, PackString max)
 {
-	bool		min_cut;
-	bool		max_cut;
+	bool min_cut;
+	bool max_cut;
 
 	range_prefix(column->min, &column->min_length, &min_cut, min);
 	range_prefix(column->max, &column->max_length, &max_cut, max);
@@ -212,13 +214,13 @@ static void
 dict_write(PackWriter *writer, const WriterColumn *source, DictBuilder *dict, int64 *codes,
 		   PackBuffer *out, PackColumn *column, PackBlock *directory)
 {
-	IntChunk	chunk = {0};
-	PackColumn	ints = *column;
-	uint64		raw = dict->count * sizeof(uint32) + dict->bytes;
-	uint8	   *image = MemoryContextAllocHuge(writer->scratch, raw);
-	uint8	   *at = image;
-	char	   *compressed;
-	int			compressed_length = 0;
+	IntChunk chunk = {0};
+	PackColumn ints = *column;
+	uint64 raw = dict->count * sizeof(uint32) + dict->bytes;
+	uint8 *image = MemoryContextAllocHuge(writer->scratch, raw);
+	uint8 *at = image;
+	char *compressed;
+	int compressed_length = 0;
 
 	dict_sort(writer, dict, codes, source->nulls);
 	for (uint32 i = 0; i < dict->count; i++, at += sizeof(uint32))
@@ -236,8 +238,8 @@ dict_write(PackWriter *writer, const WriterColumn *source, DictBuilder *dict, in
 	if (raw > 1024 && raw < FRAME_MAX)
 	{
 		compressed = MemoryContextAlloc(writer->scratch, LZ4_compressBound(raw));
-		compressed_length = LZ4_compress_default((const char *) image, compressed, raw,
-												 LZ4_compressBound(raw));
+		compressed_length =
+			LZ4_compress_default((const char *) image, compressed, raw, LZ4_compressBound(raw));
 		if (compressed_length > 0 && compressed_length < raw - raw / 8)
 		{
 			column->aux_length = compressed_length;
@@ -266,12 +268,12 @@ typedef struct FrameWriter
 	PackWriter *writer;
 	const PackString *strings;
 	PackEncoding codec;
-	int			shift;
-	PackFrame  *frames;
-	uint8	   *raw;			/* bytes of one frame */
-	uint64		raw_room;
-	uint8	   *compressed;
-	uint64		compressed_room;
+	int shift;
+	PackFrame *frames;
+	uint8 *raw; /* bytes of one frame */
+	uint64 raw_room;
+	uint8 *compressed;
+	uint64 compressed_room;
 } FrameWriter;
 
 /* One context for the process: making one costs as much as a small frame. */
@@ -299,7 +301,7 @@ compress_bytes(PackEncoding codec, const uint8 *raw, uint64 length, uint8 *targe
 		 * the streaming call finds more in 64 kB than the plain one, whose table is smaller there
 		 */
 		static LZ4_stream_t stream;
-		int			size;
+		int size;
 
 		if (length > LZ4_MAX_INPUT_SIZE || LZ4_initStream(&stream, sizeof(stream)) == NULL)
 			return 0;
@@ -309,7 +311,7 @@ compress_bytes(PackEncoding codec, const uint8 *raw, uint64 length, uint8 *targe
 	}
 	else
 	{
-		size_t		size = ZSTD_compressCCtx(zstd_context(), target, room, raw, length, ZSTD_LEVEL);
+		size_t size = ZSTD_compressCCtx(zstd_context(), target, room, raw, length, ZSTD_LEVEL);
 
 		return ZSTD_isError(size) ? 0 : size;
 	}
@@ -338,8 +340,8 @@ ensure_room(FrameWriter *frames, uint8 *buffer, uint64 *room, uint64 needed)
 static uint64
 gather(FrameWriter *frames, uint32 start, uint32 end)
 {
-	uint64		length = 0;
-	uint8	   *at;
+	uint64 length = 0;
+	uint8 *at;
 
 	for (uint32 i = start; i < end; i++)
 		length += frames->strings[i].length;
@@ -358,15 +360,16 @@ gather(FrameWriter *frames, uint32 start, uint32 end)
 static void
 write_frame(FrameWriter *frames, PackBuffer *out, uint64 chunk_start, uint32 start, uint32 end)
 {
-	PackFrame  *frame = &frames->frames[start >> frames->shift];
-	uint64		length = gather(frames, start, end);
-	uint64		size = 0;
+	PackFrame *frame = &frames->frames[start >> frames->shift];
+	uint64 length = gather(frames, start, end);
+	uint64 size = 0;
 
 	if (frames->codec != PACK_ENCODING_PLAIN && length > 0)
 	{
-		uint64		bound = compress_bound(frames->codec, length);
+		uint64 bound = compress_bound(frames->codec, length);
 
-		frames->compressed = ensure_room(frames, frames->compressed, &frames->compressed_room, bound);
+		frames->compressed =
+			ensure_room(frames, frames->compressed, &frames->compressed_room, bound);
 		size = compress_bytes(frames->codec, frames->raw, length, frames->compressed,
 							  frames->compressed_room);
 	}
@@ -392,14 +395,14 @@ static PackEncoding
 choose_codec(FrameWriter *frames, WriterColumn *source)
 {
 	PackWriter *writer = frames->writer;
-	uint32		n = writer->nrows;
-	uint64		average = source->bytes / (n - source->null_count);
-	uint32		rows = Min(n, FRAME_BYTES / (average + 1) + 1);
-	uint32		start = (n - rows) / 2;
-	uint64		raw;
-	uint64		lz4;
-	uint64		zstd;
-	uint8	   *target;
+	uint32 n = writer->nrows;
+	uint64 average = source->bytes / (n - source->null_count);
+	uint32 rows = Min(n, FRAME_BYTES / (average + 1) + 1);
+	uint32 start = (n - rows) / 2;
+	uint64 raw;
+	uint64 lz4;
+	uint64 zstd;
+	uint8 *target;
 
 	if (source->no_codec || source->bytes < 256)
 		return PACK_ENCODING_PLAIN;
@@ -407,7 +410,7 @@ choose_codec(FrameWriter *frames, WriterColumn *source)
 	for (uint32 i = start; i < start + rows; i++)
 		raw += frames->strings[i].length;
 	if (raw > FRAME_MAX)
-		return PACK_ENCODING_LZ4;	/* a few huge values: fast, and stored raw where it fails */
+		return PACK_ENCODING_LZ4; /* a few huge values: fast, and stored raw where it fails */
 	raw = gather(frames, start, start + rows);
 	target = MemoryContextAllocHuge(writer->scratch, ZSTD_compressBound(raw) + raw / 8 + 64);
 	lz4 = compress_bytes(PACK_ENCODING_LZ4, frames->raw, raw, target, LZ4_compressBound(raw));
@@ -424,10 +427,10 @@ choose_codec(FrameWriter *frames, WriterColumn *source)
 static int
 choose_shift(FrameWriter *frames, WriterColumn *source)
 {
-	uint32		n = frames->writer->nrows;
-	uint64		average = source->bytes / (n - source->null_count) + 1;
-	uint64		aim = frames->codec == PACK_ENCODING_ZSTD ? COLD_FRAME_BYTES : FRAME_BYTES;
-	int			shift = 0;
+	uint32 n = frames->writer->nrows;
+	uint64 average = source->bytes / (n - source->null_count) + 1;
+	uint64 aim = frames->codec == PACK_ENCODING_ZSTD ? COLD_FRAME_BYTES : FRAME_BYTES;
+	int shift = 0;
 
 	if (frames->codec == PACK_ENCODING_PLAIN)
 		shift = 10;
@@ -436,8 +439,8 @@ choose_shift(FrameWriter *frames, WriterColumn *source)
 			shift++;
 	for (; shift > 0; shift--)
 	{
-		uint64		length = 0;
-		uint64		most = 0;
+		uint64 length = 0;
+		uint64 most = 0;
 
 		for (uint32 i = 0; i < n; i++)
 		{
@@ -456,7 +459,7 @@ choose_shift(FrameWriter *frames, WriterColumn *source)
 static inline uint64
 prefix_number(PackString value)
 {
-	uint64		word = 0;
+	uint64 word = 0;
 
 	if (likely(value.length >= 8))
 		memcpy(&word, value.data, 8);
@@ -467,26 +470,27 @@ prefix_number(PackString value)
 
 typedef struct BytesBounds
 {
-	bool		any;
-	bool		ascending;
-	PackString	min;
-	PackString	max;
-	uint64		min_number;
-	uint64		max_number;
-	PackString	previous;
-	uint64		previous_number;
+	bool any;
+	bool ascending;
+	PackString min;
+	PackString max;
+	uint64 min_number;
+	uint64 max_number;
+	PackString previous;
+	uint64 previous_number;
 } BytesBounds;
 
 /* Takes a block's values into the chunk's bounds; sets the block's. */
 static void
-bound_block(BytesBounds *bounds, PackBlock *block, const PackString *strings, const uint8 *nulls, int n)
+bound_block(BytesBounds *bounds, PackBlock *block, const PackString *strings, const uint8 *nulls,
+			int n)
 {
-	uint64		low = PG_UINT64_MAX;
-	uint64		high = 0;
+	uint64 low = PG_UINT64_MAX;
+	uint64 high = 0;
 
 	for (int i = 0; i < n; i++)
 	{
-		uint64		number;
+		uint64 number;
 
 		if (nulls != NULL && nulls[i])
 			continue;
@@ -515,8 +519,8 @@ bound_block(BytesBounds *bounds, PackBlock *block, const PackString *strings, co
 			}
 			if (bounds->ascending)
 				bounds->ascending = number > bounds->previous_number ||
-					(number == bounds->previous_number &&
-					 compare_strings(&strings[i], &bounds->previous) >= 0);
+									(number == bounds->previous_number &&
+									 compare_strings(&strings[i], &bounds->previous) >= 0);
 		}
 		bounds->previous = strings[i];
 		bounds->previous_number = number;
@@ -530,10 +534,10 @@ static uint64
 write_lengths(PackBuffer *out, uint64 chunk_start, PackBlock *block, const PackString *strings,
 			  const uint8 *nulls, int n)
 {
-	int64		lengths[PACK_VECTOR];
-	int64		least;
-	int64		most;
-	uint64		bytes = 0;
+	int64 lengths[PACK_VECTOR];
+	int64 least;
+	int64 most;
+	uint64 bytes = 0;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -560,11 +564,11 @@ write_frames(PackWriter *writer, WriterColumn *source, PackString *strings, Pack
 {
 	FrameWriter frames = {0};
 	BytesBounds bounds = {0};
-	uint32		n = writer->nrows;
-	uint32		nframes;
-	uint32		per_frame;
-	uint32		per_step;
-	uint64		directory_bytes;
+	uint32 n = writer->nrows;
+	uint32 nframes;
+	uint32 per_frame;
+	uint32 per_step;
+	uint64 directory_bytes;
 
 	frames.writer = writer;
 	frames.strings = strings;
@@ -586,14 +590,14 @@ write_frames(PackWriter *writer, WriterColumn *source, PackString *strings, Pack
 	/* the lengths of a step's blocks, then its frames, so that a scan reads forward */
 	for (uint32 start = 0; start < n; start += per_step)
 	{
-		uint32		end = Min(start + per_step, n);
-		uint64		skip = 0;
+		uint32 end = Min(start + per_step, n);
+		uint64 skip = 0;
 
 		CHECK_FOR_INTERRUPTS();
 		for (uint32 row = start; row < end; row += PACK_VECTOR)
 		{
-			PackBlock  *block = &directory[row / PACK_VECTOR];
-			int			rows = Min(PACK_VECTOR, n - row);
+			PackBlock *block = &directory[row / PACK_VECTOR];
+			int rows = Min(PACK_VECTOR, n - row);
 			const uint8 *nulls = source->null_count > 0 ? source->nulls + row : NULL;
 
 			if (source->order == PACK_ORDER_BYTES)
@@ -617,10 +621,10 @@ void
 pack_encode_bytes(PackWriter *writer, WriterColumn *source, PackBuffer *out, PackColumn *column,
 				  PackBlock *directory)
 {
-	uint32		n = writer->nrows;
+	uint32 n = writer->nrows;
 	PackString *strings = MemoryContextAllocHuge(writer->scratch, n * sizeof(PackString));
 	DictBuilder dict;
-	int64	   *codes = NULL;
+	int64 *codes = NULL;
 
 	for (uint32 i = 0; i < n; i++)
 	{

@@ -21,21 +21,21 @@
 
 typedef struct Divisor
 {
-	int			shift;			/* trailing zeros */
-	uint64		inverse;		/* of the odd part, modulo 2^64 */
-	uint64		quotients;		/* largest quotient */
+	int shift;		  /* trailing zeros */
+	uint64 inverse;	  /* of the odd part, modulo 2^64 */
+	uint64 quotients; /* largest quotient */
 } Divisor;
 
 static Divisor
 divisor_of(uint64 step)
 {
-	Divisor		divisor;
-	uint64		odd;
+	Divisor divisor;
+	uint64 odd;
 
 	divisor.shift = __builtin_ctzll(step);
 	divisor.quotients = PG_UINT64_MAX / step;
 	odd = step >> divisor.shift;
-	divisor.inverse = odd;		/* right for 3 bits; each round doubles them */
+	divisor.inverse = odd; /* right for 3 bits; each round doubles them */
 	for (int i = 0; i < 5; i++)
 		divisor.inverse *= 2 - odd * divisor.inverse;
 	return divisor;
@@ -44,7 +44,7 @@ divisor_of(uint64 step)
 static inline bool
 divides(const Divisor *divisor, uint64 value)
 {
-	uint64		product = value * divisor->inverse;
+	uint64 product = value * divisor->inverse;
 
 	if (divisor->shift > 0)
 		product = (product >> divisor->shift) | (product << (64 - divisor->shift));
@@ -62,7 +62,7 @@ greatest_common_divisor(uint64 a, uint64 b)
 {
 	while (b != 0)
 	{
-		uint64		rest = a % b;
+		uint64 rest = a % b;
 
 		a = b;
 		b = rest;
@@ -77,9 +77,9 @@ greatest_common_divisor(uint64 a, uint64 b)
 int64
 pack_common_step(const int64 *values, uint32 nrows)
 {
-	uint64		step = 0;
-	uint32		stride = Max(nrows / 64, 1);
-	Divisor		divisor;
+	uint64 step = 0;
+	uint32 stride = Max(nrows / 64, 1);
+	Divisor divisor;
 
 	for (uint32 i = 0; i < nrows && step != 1; i += stride)
 		step = greatest_common_divisor(distance(values[i], values[0]), step);
@@ -90,7 +90,7 @@ pack_common_step(const int64 *values, uint32 nrows)
 	divisor = divisor_of(step);
 	for (uint32 i = 0; i < nrows; i++)
 	{
-		uint64		difference = distance(values[i], values[0]);
+		uint64 difference = distance(values[i], values[0]);
 
 		if (divides(&divisor, difference))
 			continue;
@@ -109,8 +109,8 @@ pack_common_step(const int64 *values, uint32 nrows)
 void
 pack_fill_nulls(int64 *values, const uint8 *nulls, uint32 nrows)
 {
-	int64		carried = 0;
-	uint32		first = 0;
+	int64 carried = 0;
+	uint32 first = 0;
 
 	while (first < nrows && nulls[first])
 		first++;
@@ -118,7 +118,7 @@ pack_fill_nulls(int64 *values, const uint8 *nulls, uint32 nrows)
 		carried = values[first];
 	for (uint32 start = 0; start < nrows; start += PACK_VECTOR)
 	{
-		uint32		end = Min(start + PACK_VECTOR, nrows);
+		uint32 end = Min(start + PACK_VECTOR, nrows);
 
 		for (first = start; first < end && nulls[first]; first++)
 			;
@@ -140,8 +140,8 @@ pack_fill_nulls(int64 *values, const uint8 *nulls, uint32 nrows)
 uint32
 pack_write_validity(PackBuffer *out, const uint8 *nulls, int n)
 {
-	uint32		count = 0;
-	uint64		words[PACK_BITMAP_WORDS] = {0};
+	uint32 count = 0;
+	uint64 words[PACK_BITMAP_WORDS] = {0};
 
 	for (int i = 0; i < n; i++)
 	{
@@ -155,12 +155,13 @@ pack_write_validity(PackBuffer *out, const uint8 *nulls, int n)
 
 /* Appends (values - base) / step of n values as codes of `width` bits. */
 static void
-write_codes(PackBuffer *out, const int64 *values, int n, int64 base, const Divisor *divisor, int width)
+write_codes(PackBuffer *out, const int64 *values, int n, int64 base, const Divisor *divisor,
+			int width)
 {
-	uint64		codes[PACK_VECTOR] pg_attribute_aligned(64);
+	uint64 codes[PACK_VECTOR] pg_attribute_aligned(64);
 	const PackKernels *kernels = pack_kernels();
-	int			lane = pack_lane(width);
-	int			rounded = (n + PACK_TAIL_UNIT - 1) / PACK_TAIL_UNIT * PACK_TAIL_UNIT;
+	int lane = pack_lane(width);
+	int rounded = (n + PACK_TAIL_UNIT - 1) / PACK_TAIL_UNIT * PACK_TAIL_UNIT;
 
 	if (width == 0)
 		return;
@@ -174,7 +175,7 @@ write_codes(PackBuffer *out, const int64 *values, int n, int64 base, const Divis
 void
 pack_write_codes(PackBuffer *out, const int64 *values, int n, int64 base, int width)
 {
-	Divisor		one = divisor_of(1);
+	Divisor one = divisor_of(1);
 
 	write_codes(out, values, n, base, &one, width);
 }
@@ -182,8 +183,8 @@ pack_write_codes(PackBuffer *out, const int64 *values, int n, int64 base, int wi
 static void
 write_delta(PackBuffer *out, const int64 *values, int n, int64 least, int width)
 {
-	int64		deltas[PACK_VECTOR];
-	Divisor		one = divisor_of(1);
+	int64 deltas[PACK_VECTOR];
+	Divisor one = divisor_of(1);
 
 	deltas[0] = least;
 	for (int i = 1; i < n; i++)
@@ -193,13 +194,14 @@ write_delta(PackBuffer *out, const int64 *values, int n, int64 least, int width)
 }
 
 static void
-write_runs(PackBuffer *out, const int64 *values, int n, int64 base, const Divisor *divisor, int width)
+write_runs(PackBuffer *out, const int64 *values, int n, int64 base, const Divisor *divisor,
+		   int width)
 {
-	int64		heads[PACK_VECTOR];
-	int64		lengths[PACK_VECTOR];
-	int			start = 0;
-	uint64		count = 0;
-	Divisor		one = divisor_of(1);
+	int64 heads[PACK_VECTOR];
+	int64 lengths[PACK_VECTOR];
+	int start = 0;
+	uint64 count = 0;
+	Divisor one = divisor_of(1);
 
 	for (int i = 1; i <= n; i++)
 	{
@@ -219,8 +221,8 @@ static void
 write_sparse(PackBuffer *out, const int64 *values, const uint8 *nulls, int n, int64 base,
 			 const Divisor *divisor, int width)
 {
-	int64		present[PACK_VECTOR];
-	int			count = 0;
+	int64 present[PACK_VECTOR];
+	int count = 0;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -247,19 +249,19 @@ write_block(PackBuffer *out, uint64 chunk_start, PackBlock *block, const int64 *
 			const uint8 *nulls, int n, int64 min, int64 max, const Divisor *divisor)
 {
 	const PackKernels *kernels = pack_kernels();
-	int			width = pack_width((((uint64) max - (uint64) min) >> divisor->shift) * divisor->inverse);
-	uint32		bytes = pack_packed_bytes(n, width);
-	uint32		validity = 0;
-	PackMethod	method = PACK_METHOD_FOR;
-	int64		least = 0;
-	int64		most = 0;
-	int			delta_width = 0;
-	bool		sparse = false;
-	bool		ascending = true;
+	int width = pack_width((((uint64) max - (uint64) min) >> divisor->shift) * divisor->inverse);
+	uint32 bytes = pack_packed_bytes(n, width);
+	uint32 validity = 0;
+	PackMethod method = PACK_METHOD_FOR;
+	int64 least = 0;
+	int64 most = 0;
+	int delta_width = 0;
+	bool sparse = false;
+	bool ascending = true;
 
 	if (n > 1 && min != max)
 	{
-		int			runs = kernels->changes(values, n) + 1;
+		int runs = kernels->changes(values, n) + 1;
 
 		kernels->delta_minmax(values, n, &least, &most);
 		ascending = least >= 0 && distance(max, min) <= PG_INT64_MAX;
@@ -327,20 +329,20 @@ void
 pack_encode_ints(PackBuffer *out, PackColumn *column, PackBlock *directory, const IntChunk *chunk)
 {
 	const PackKernels *kernels = pack_kernels();
-	Divisor		divisor = divisor_of(chunk->step);
-	bool		ascending = true;
-	bool		any = false;
-	int64		low = 0;
-	int64		high = 0;
-	int64		previous = 0;
-	int128		bound;
+	Divisor divisor = divisor_of(chunk->step);
+	bool ascending = true;
+	bool any = false;
+	int64 low = 0;
+	int64 high = 0;
+	int64 previous = 0;
+	int128 bound;
 
 	column->step = chunk->step;
 	for (uint32 start = 0; start < chunk->nrows; start += PACK_VECTOR)
 	{
-		int			n = Min(PACK_VECTOR, chunk->nrows - start);
+		int n = Min(PACK_VECTOR, chunk->nrows - start);
 		const int64 *values = chunk->values + start;
-		PackBlock  *block = &directory[start / PACK_VECTOR];
+		PackBlock *block = &directory[start / PACK_VECTOR];
 
 		CHECK_FOR_INTERRUPTS();
 		if (all_null(chunk, start, n))
@@ -350,8 +352,8 @@ pack_encode_ints(PackBuffer *out, PackColumn *column, PackBlock *directory, cons
 		}
 		kernels->minmax(values, n, &block->min, &block->max);
 		if (!write_block(out, column->offset, block, values,
-						 chunk->null_count > 0 ? chunk->nulls + start : NULL, n, block->min, block->max,
-						 &divisor))
+						 chunk->null_count > 0 ? chunk->nulls + start : NULL, n, block->min,
+						 block->max, &divisor))
 			ascending = false;
 		if (any && values[0] < previous)
 			ascending = false;
@@ -376,15 +378,15 @@ float_of_bits(PackClass klass, int64 bits)
 {
 	if (klass == PACK_CLASS_FLOAT4)
 	{
-		int32		narrow = (int32) bits;
-		float		value;
+		int32 narrow = (int32) bits;
+		float value;
 
 		memcpy(&value, &narrow, sizeof(value));
 		return value;
 	}
 	else
 	{
-		double		value;
+		double value;
 
 		memcpy(&value, &bits, sizeof(value));
 		return value;
@@ -398,13 +400,13 @@ float_of_bits(PackClass klass, int64 bits)
 static bool
 as_decimals(const int64 *bits, int n, int decimals, int64 *integers)
 {
-	double		factor = pow(10, decimals);
+	double factor = pow(10, decimals);
 
 	for (int i = 0; i < n; i++)
 	{
-		double		value = float_of_bits(PACK_CLASS_FLOAT8, bits[i]);
-		double		scaled = value * factor;
-		double		back;
+		double value = float_of_bits(PACK_CLASS_FLOAT8, bits[i]);
+		double scaled = value * factor;
+		double back;
 
 		if (!(fabs(scaled) < (double) MAX_EXACT_INTEGER))
 			return false;
@@ -420,10 +422,10 @@ as_decimals(const int64 *bits, int n, int decimals, int64 *integers)
 static int
 guess_decimals(const IntChunk *chunk)
 {
-	int64		sample[64];
-	int64		integers[64];
-	int			n = 0;
-	uint32		stride = Max(chunk->nrows / lengthof(sample), 1);
+	int64 sample[64];
+	int64 integers[64];
+	int n = 0;
+	uint32 stride = Max(chunk->nrows / lengthof(sample), 1);
 
 	for (uint32 i = 0; i < chunk->nrows && n < lengthof(sample); i += stride)
 		sample[n++] = chunk->values[i];
@@ -438,13 +440,13 @@ static bool
 write_decimal_block(PackBuffer *out, uint64 chunk_start, PackBlock *block, const int64 *bits,
 					const uint8 *nulls, int n, int decimals, int raw_width)
 {
-	int64		integers[PACK_VECTOR];
-	int64		min;
-	int64		max;
-	int			width;
-	Divisor		one = divisor_of(1);
-	uint64		exponent = decimals;
-	uint32		validity = 0;
+	int64 integers[PACK_VECTOR];
+	int64 min;
+	int64 max;
+	int width;
+	Divisor one = divisor_of(1);
+	uint64 exponent = decimals;
+	uint32 validity = 0;
 
 	if (!as_decimals(bits, n, decimals, integers))
 		return false;
@@ -469,10 +471,10 @@ write_decimal_block(PackBuffer *out, uint64 chunk_start, PackBlock *block, const
 
 typedef struct FloatBounds
 {
-	double		min;
-	double		max;
-	bool		has_nan;
-	bool		has_numbers;
+	double min;
+	double max;
+	bool has_nan;
+	bool has_numbers;
 } FloatBounds;
 
 static void
@@ -480,7 +482,7 @@ widen_bounds(FloatBounds *bounds, PackClass klass, const int64 *bits, int n)
 {
 	for (int i = 0; i < n; i++)
 	{
-		double		value = float_of_bits(klass, bits[i]);
+		double value = float_of_bits(klass, bits[i]);
 
 		if (isnan(value))
 			bounds->has_nan = true;
@@ -500,19 +502,19 @@ void
 pack_encode_floats(PackBuffer *out, PackColumn *column, PackBlock *directory, const IntChunk *chunk)
 {
 	const PackKernels *kernels = pack_kernels();
-	Divisor		one = divisor_of(1);
+	Divisor one = divisor_of(1);
 	FloatBounds all = {0};
-	int			decimals = column->klass == PACK_CLASS_FLOAT8 ? guess_decimals(chunk) : -1;
+	int decimals = column->klass == PACK_CLASS_FLOAT8 ? guess_decimals(chunk) : -1;
 
 	for (uint32 start = 0; start < chunk->nrows; start += PACK_VECTOR)
 	{
-		int			n = Min(PACK_VECTOR, chunk->nrows - start);
+		int n = Min(PACK_VECTOR, chunk->nrows - start);
 		const int64 *values = chunk->values + start;
 		const uint8 *nulls = chunk->null_count > 0 ? chunk->nulls + start : NULL;
-		PackBlock  *block = &directory[start / PACK_VECTOR];
+		PackBlock *block = &directory[start / PACK_VECTOR];
 		FloatBounds bounds = {0};
-		int64		min;
-		int64		max;
+		int64 min;
+		int64 max;
 
 		CHECK_FOR_INTERRUPTS();
 		if (all_null(chunk, start, n))
@@ -525,17 +527,15 @@ pack_encode_floats(PackBuffer *out, PackColumn *column, PackBlock *directory, co
 		memcpy(&block->min, &bounds.min, sizeof(double));
 		memcpy(&block->max, &bounds.max, sizeof(double));
 		block->method = (bounds.has_nan ? PACK_BLOCK_HAS_NAN : 0) |
-			(bounds.has_numbers ? PACK_BLOCK_HAS_NUMBERS : 0);
+						(bounds.has_numbers ? PACK_BLOCK_HAS_NUMBERS : 0);
 		kernels->minmax(values, n, &min, &max);
-		if (decimals >= 0 &&
-			write_decimal_block(out, column->offset, block, values, nulls, n, decimals,
-								pack_width((uint64) max - (uint64) min)))
+		if (decimals >= 0 && write_decimal_block(out, column->offset, block, values, nulls, n,
+												 decimals, pack_width((uint64) max - (uint64) min)))
 			continue;
 		write_block(out, column->offset, block, values, nulls, n, min, max, &one);
 	}
-	column->flags |= PACK_COLUMN_EXACT |
-		(all.has_nan ? PACK_COLUMN_HAS_NAN : 0) |
-		(all.has_numbers ? PACK_COLUMN_HAS_NUMBERS : 0);
+	column->flags |= PACK_COLUMN_EXACT | (all.has_nan ? PACK_COLUMN_HAS_NAN : 0) |
+					 (all.has_numbers ? PACK_COLUMN_HAS_NUMBERS : 0);
 	memcpy(column->min, &all.min, sizeof(double));
 	memcpy(column->max, &all.max, sizeof(double));
 }
@@ -546,27 +546,29 @@ pack_encode_floats(PackBuffer *out, PackColumn *column, PackBlock *directory, co
 static int64
 clamp(int128 value)
 {
-	return value < PG_INT64_MIN ? PG_INT64_MIN : value > PG_INT64_MAX ? PG_INT64_MAX : (int64) value;
+	return value < PG_INT64_MIN	  ? PG_INT64_MIN
+		   : value > PG_INT64_MAX ? PG_INT64_MAX
+								  : (int64) value;
 }
 
 void
 pack_encode_wide(PackBuffer *out, PackColumn *column, PackBlock *directory, const int128 *values,
 				 const uint8 *nulls, uint32 nrows, uint32 null_count)
 {
-	Divisor		one = divisor_of(1);
-	int128		low = 0;
-	int128		high = 0;
-	bool		any = false;
+	Divisor one = divisor_of(1);
+	int128 low = 0;
+	int128 high = 0;
+	bool any = false;
 
 	column->encoding = PACK_ENCODING_WIDE;
 	for (uint32 start = 0; start < nrows; start += PACK_VECTOR)
 	{
-		int			n = Min(PACK_VECTOR, nrows - start);
-		PackBlock  *block = &directory[start / PACK_VECTOR];
-		int128		min = 0;
-		int128		max = 0;
-		bool		seen = false;
-		int64		codes[PACK_VECTOR];
+		int n = Min(PACK_VECTOR, nrows - start);
+		PackBlock *block = &directory[start / PACK_VECTOR];
+		int128 min = 0;
+		int128 max = 0;
+		bool seen = false;
+		int64 codes[PACK_VECTOR];
 
 		CHECK_FOR_INTERRUPTS();
 		for (uint32 i = start; i < start + n; i++)
@@ -587,8 +589,10 @@ pack_encode_wide(PackBuffer *out, PackColumn *column, PackBlock *directory, cons
 		if ((unsigned __int128) max - (unsigned __int128) min <= PG_UINT64_MAX)
 		{
 			for (int i = 0; i < n; i++)
-				codes[i] = nulls[start + i] ? 0 :
-					(int64) (uint64) ((unsigned __int128) values[start + i] - (unsigned __int128) min);
+				codes[i] = nulls[start + i]
+							   ? 0
+							   : (int64) (uint64) ((unsigned __int128) values[start + i] -
+												   (unsigned __int128) min);
 			block->width = pack_width((uint64) ((unsigned __int128) max - (unsigned __int128) min));
 			pack_buffer_append(out, &min, sizeof(min));
 			write_codes(out, codes, n, 0, &one, block->width);

@@ -24,24 +24,24 @@
 static PackNumericForm
 parse(Datum value, int *scale, int128 *scaled)
 {
-	Pointer		pointer = DatumGetPointer(value);
+	Pointer pointer = DatumGetPointer(value);
 
-	return pack_numeric_parse((const uint8 *) VARDATA_ANY(pointer), VARSIZE_ANY_EXHDR(pointer), scale,
-							  scaled);
+	return pack_numeric_parse((const uint8 *) VARDATA_ANY(pointer), VARSIZE_ANY_EXHDR(pointer),
+							  scale, scaled);
 }
 
 /* The most frequent display scale of a sample; -1: no value in it can be scaled. */
 static int
 choose_scale(const WriterColumn *source, uint32 nrows)
 {
-	uint16		votes[PACK_NUMERIC_MAX_SCALE + 1] = {0};
-	uint32		stride = Max(nrows / SAMPLE_ROWS, 1);
-	int			best = -1;
+	uint16 votes[PACK_NUMERIC_MAX_SCALE + 1] = {0};
+	uint32 stride = Max(nrows / SAMPLE_ROWS, 1);
+	int best = -1;
 
 	for (uint32 i = 0; i < nrows; i += stride)
 	{
-		int			scale;
-		int128		ignored;
+		int scale;
+		int128 ignored;
 
 		if (!source->nulls[i] && parse(source->values[i], &scale, &ignored) != PACK_NUMERIC_OTHER)
 			votes[scale]++;
@@ -72,7 +72,7 @@ write_exceptions(const WriterColumn *source, uint32 nrows, const uint8 *exceptio
 	}
 	for (uint32 i = 0; i < nrows; i++)
 	{
-		Pointer		pointer = DatumGetPointer(source->values[i]);
+		Pointer pointer = DatumGetPointer(source->values[i]);
 
 		if (exceptional[i])
 			pack_buffer_append(out, VARDATA_ANY(pointer), VARSIZE_ANY_EXHDR(pointer));
@@ -83,16 +83,16 @@ write_exceptions(const WriterColumn *source, uint32 nrows, const uint8 *exceptio
 
 /* The chunk as int128; exceptional rows repeat the value before them. */
 static void
-encode_wide(PackWriter *writer, const WriterColumn *source, const uint8 *exceptional, PackBuffer *out,
-			PackColumn *column, PackBlock *directory)
+encode_wide(PackWriter *writer, const WriterColumn *source, const uint8 *exceptional,
+			PackBuffer *out, PackColumn *column, PackBlock *directory)
 {
-	uint32		n = writer->nrows;
-	int128	   *values = MemoryContextAllocHuge(writer->scratch, sizeof(int128) * n);
-	int128		carried = 0;
+	uint32 n = writer->nrows;
+	int128 *values = MemoryContextAllocHuge(writer->scratch, sizeof(int128) * n);
+	int128 carried = 0;
 
 	for (uint32 i = 0; i < n; i++)
 	{
-		int			ignored;
+		int ignored;
 
 		if (!source->nulls[i] && !exceptional[i])
 			(void) parse(source->values[i], &ignored, &carried);
@@ -105,14 +105,14 @@ bool
 pack_encode_numeric(PackWriter *writer, WriterColumn *source, PackBuffer *out, PackColumn *column,
 					PackBlock *directory)
 {
-	uint32		n = writer->nrows;
-	int			scale = choose_scale(source, n);
-	IntChunk	chunk = {0};
-	uint8	   *exceptional;	/* 0, 1: exception, 2: needs an int128 */
-	uint8	   *skipped;
-	uint32		others = 0;
-	uint32		wide = 0;
-	bool		as_wide;
+	uint32 n = writer->nrows;
+	int scale = choose_scale(source, n);
+	IntChunk chunk = {0};
+	uint8 *exceptional; /* 0, 1: exception, 2: needs an int128 */
+	uint8 *skipped;
+	uint32 others = 0;
+	uint32 wide = 0;
+	bool as_wide;
 
 	if (scale < 0)
 		return false;
@@ -120,8 +120,8 @@ pack_encode_numeric(PackWriter *writer, WriterColumn *source, PackBuffer *out, P
 	exceptional = MemoryContextAllocZero(writer->scratch, n);
 	for (uint32 i = 0; i < n; i++)
 	{
-		int			its_scale;
-		int128		value = 0;
+		int its_scale;
+		int128 value = 0;
 		PackNumericForm form;
 
 		if (source->nulls[i])

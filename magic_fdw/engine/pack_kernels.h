@@ -32,35 +32,35 @@ typedef struct PackKernels
 	 * Unpacks n codes of `width` bits (1 .. 64) to lanes of pack_lane(width) bytes.  `in` has
 	 * pack_packed_bytes(n, width) bytes; `out` has room for n rounded up to PACK_TAIL_UNIT codes.
 	 */
-	void		(*unpack) (const uint8_t *in, int n, int width, void *out);
+	void (*unpack)(const uint8_t *in, int n, int width, void *out);
 
 	/* The inverse.  `codes` has n rounded up to PACK_TAIL_UNIT elements, all below 2^width. */
-	void		(*pack) (const void *codes, int n, int width, uint8_t *out);
+	void (*pack)(const void *codes, int n, int width, uint8_t *out);
 
 	/* out[i] = base + step * codes[i], modulo 2^64, lanes of 1, 2, 4 or 8 bytes. */
-	void		(*widen) (const void *codes, int lane, int n, int64_t base, int64_t step, int64_t *out);
+	void (*widen)(const void *codes, int lane, int n, int64_t base, int64_t step, int64_t *out);
 
 	/* codes[i] = ((values[i] - base) >> shift) * inverse, cut to the lane: an exact division. */
-	void		(*narrow) (const int64_t *values, int n, int64_t base, int shift, uint64_t inverse,
-						   int lane, void *codes);
+	void (*narrow)(const int64_t *values, int n, int64_t base, int shift, uint64_t inverse,
+				   int lane, void *codes);
 
 	/* Signed minimum and maximum; n >= 1. */
-	void		(*minmax) (const int64_t *values, int n, int64_t *min, int64_t *max);
+	void (*minmax)(const int64_t *values, int n, int64_t *min, int64_t *max);
 
 	/* Signed minimum and maximum of values[i] - values[i - 1] modulo 2^64; n >= 2. */
-	void		(*delta_minmax) (const int64_t *values, int n, int64_t *min, int64_t *max);
+	void (*delta_minmax)(const int64_t *values, int n, int64_t *min, int64_t *max);
 
 	/* Number of i >= 1 with values[i] != values[i - 1]. */
-	int			(*changes) (const int64_t *values, int n);
+	int (*changes)(const int64_t *values, int n);
 
 	/* The largest of n codes in lanes of 1, 2, 4 or 8 bytes. */
-	uint64_t	(*max_code) (const void *codes, int lane, int n);
+	uint64_t (*max_code)(const void *codes, int lane, int n);
 
 	/* out[i] = bit i of `valid` is clear; room for n rounded up to 64. */
-	void		(*unset_to_bool) (const uint64_t *valid, int n, uint8_t *out);
+	void (*unset_to_bool)(const uint64_t *valid, int n, uint8_t *out);
 
 	/* out[i] = (double) values[i] / divisor. */
-	void		(*int_to_double) (const int64_t *values, int n, double divisor, double *out);
+	void (*int_to_double)(const int64_t *values, int n, double divisor, double *out);
 } PackKernels;
 
 /* The best table for this machine. */
@@ -104,4 +104,4 @@ pack_packed_bytes(int n, int width)
 /* Code i of n packed ones. */
 extern uint64_t pack_packed_get(const uint8_t *in, int n, int width, int i);
 
-#endif							/* MAGIC_PACK_KERNELS_H */
+#endif /* MAGIC_PACK_KERNELS_H */

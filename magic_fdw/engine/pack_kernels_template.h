@@ -24,7 +24,7 @@ typedef uint64_t Lane64 __attribute__((aligned(1), may_alias));
 static inline uint64_t
 lane_mask(int bits, int lane)
 {
-	uint64_t	low = bits == 64 ? ~UINT64_C(0) : (UINT64_C(1) << bits) - 1;
+	uint64_t low = bits == 64 ? ~UINT64_C(0) : (UINT64_C(1) << bits) - 1;
 
 	switch (lane)
 	{
@@ -43,76 +43,75 @@ lane_mask(int bits, int lane)
  * Unpacks a unit whose rows have row_bytes bytes, slice by slice.  With constant lane and width
  * everything but loads, shifts and stores is folded away.
  */
-#define DEFINE_UNPACK(function, Vector, unrolled) \
-static ALWAYS_INLINE void \
-function(const uint8_t *in, int row_bytes, int lane, int width, uint8_t *out) \
-{ \
-	const uint64_t mask = lane_mask(width, lane); \
-\
-	for (int slice = 0; slice < row_bytes; slice += sizeof(Vector)) \
-	{ \
-		const uint8_t *source = in + slice; \
-		uint8_t    *target = out + slice; \
-		Vector		row = *(const Vector *) source; \
-		int			shift = 0; \
-\
-		unrolled \
-		for (int r = 0; r < lane; r++) \
-		{ \
-			int			left = lane - shift; \
-			Vector		codes = row >> shift; \
-\
-			if (left <= width && r < lane - 1) \
-			{ \
-				source += row_bytes; \
-				row = *(const Vector *) source; \
-			} \
-			if (left < width) \
-			{ \
-				uint64_t	low = lane_mask(left, lane); \
-\
-				codes = (codes & low) | ((row << left) & (mask & ~low)); \
-			} \
-			else \
-				codes &= mask; \
-			shift = left <= width ? width - left : shift + width; \
-			*(Vector *) target = codes; \
-			target += row_bytes; \
-		} \
-	} \
-}
+#define DEFINE_UNPACK(function, Vector, unrolled)                                                  \
+	static ALWAYS_INLINE void function(const uint8_t *in, int row_bytes, int lane, int width,      \
+									   uint8_t *out)                                               \
+	{                                                                                              \
+		const uint64_t mask = lane_mask(width, lane);                                              \
+                                                                                                   \
+		for (int slice = 0; slice < row_bytes; slice += sizeof(Vector))                            \
+		{                                                                                          \
+			const uint8_t *source = in + slice;                                                    \
+			uint8_t *target = out + slice;                                                         \
+			Vector row = *(const Vector *) source;                                                 \
+			int shift = 0;                                                                         \
+                                                                                                   \
+			unrolled for (int r = 0; r < lane; r++)                                                \
+			{                                                                                      \
+				int left = lane - shift;                                                           \
+				Vector codes = row >> shift;                                                       \
+                                                                                                   \
+				if (left <= width && r < lane - 1)                                                 \
+				{                                                                                  \
+					source += row_bytes;                                                           \
+					row = *(const Vector *) source;                                                \
+				}                                                                                  \
+				if (left < width)                                                                  \
+				{                                                                                  \
+					uint64_t low = lane_mask(left, lane);                                          \
+                                                                                                   \
+					codes = (codes & low) | ((row << left) & (mask & ~low));                       \
+				}                                                                                  \
+				else                                                                               \
+					codes &= mask;                                                                 \
+				shift = left <= width ? width - left : shift + width;                              \
+				*(Vector *) target = codes;                                                        \
+				target += row_bytes;                                                               \
+			}                                                                                      \
+		}                                                                                          \
+	}
 
-#define DEFINE_PACK(function, Vector) \
-static ALWAYS_INLINE void \
-function(const uint8_t *in, int row_bytes, int lane, int width, uint8_t *out) \
-{ \
-	for (int slice = 0; slice < row_bytes; slice += sizeof(Vector)) \
-	{ \
-		const uint8_t *source = in + slice; \
-		uint8_t    *target = out + slice; \
-		Vector		filled = {0}; \
-		int			shift = 0; \
-\
-		for (int r = 0; r < lane; r++) \
-		{ \
-			Vector		codes = *(const Vector *) source; \
-			int			left = lane - shift; \
-\
-			source += row_bytes; \
-			filled |= (codes & lane_mask(left < width ? left : width, lane)) << shift; \
-			shift += width; \
-			if (shift >= lane) \
-			{ \
-				*(Vector *) target = filled; \
-				target += row_bytes; \
-				shift -= lane; \
-				filled = (Vector) {0}; \
-				if (shift > 0) \
-					filled = (codes >> left) & lane_mask(shift, lane); \
-			} \
-		} \
-	} \
-}
+#define DEFINE_PACK(function, Vector)                                                              \
+	static ALWAYS_INLINE void function(const uint8_t *in, int row_bytes, int lane, int width,      \
+									   uint8_t *out)                                               \
+	{                                                                                              \
+		for (int slice = 0; slice < row_bytes; slice += sizeof(Vector))                            \
+		{                                                                                          \
+			const uint8_t *source = in + slice;                                                    \
+			uint8_t *target = out + slice;                                                         \
+			Vector filled = {0};                                                                   \
+			int shift = 0;                                                                         \
+                                                                                                   \
+			for (int r = 0; r < lane; r++)                                                         \
+			{                                                                                      \
+				Vector codes = *(const Vector *) source;                                           \
+				int left = lane - shift;                                                           \
+                                                                                                   \
+				source += row_bytes;                                                               \
+				filled |= (codes & lane_mask(left < width ? left : width, lane)) << shift;         \
+				shift += width;                                                                    \
+				if (shift >= lane)                                                                 \
+				{                                                                                  \
+					*(Vector *) target = filled;                                                   \
+					target += row_bytes;                                                           \
+					shift -= lane;                                                                 \
+					filled = (Vector){0};                                                          \
+					if (shift > 0)                                                                 \
+						filled = (codes >> left) & lane_mask(shift, lane);                         \
+				}                                                                                  \
+			}                                                                                      \
+		}                                                                                          \
+	}
 
 /* clang-format off */
 DEFINE_UNPACK(unpack_fixed, Slice, _Pragma("GCC unroll 32"))
@@ -125,9 +124,9 @@ DEFINE_PACK(pack_tail, TailSlice)
 #define UNIT_ROW 128
 #define TAIL_ROW 16
 
-#define UNPACK_CASE(width) \
-	case width: \
-		unpack_fixed(in, UNIT_ROW, (width) <= 8 ? 8 : (width) <= 16 ? 16 : 32, width, out); \
+#define UNPACK_CASE(width)                                                                         \
+	case width:                                                                                    \
+		unpack_fixed(in, UNIT_ROW, (width) <= 8 ? 8 : (width) <= 16 ? 16 : 32, width, out);        \
 		break
 
 /* A whole unit: code of its own for each width up to 32, which are nearly all that occur. */
@@ -136,38 +135,38 @@ unpack_unit(const uint8_t *in, int width, uint8_t *out)
 {
 	switch (width)
 	{
-			UNPACK_CASE(1);
-			UNPACK_CASE(2);
-			UNPACK_CASE(3);
-			UNPACK_CASE(4);
-			UNPACK_CASE(5);
-			UNPACK_CASE(6);
-			UNPACK_CASE(7);
-			UNPACK_CASE(8);
-			UNPACK_CASE(9);
-			UNPACK_CASE(10);
-			UNPACK_CASE(11);
-			UNPACK_CASE(12);
-			UNPACK_CASE(13);
-			UNPACK_CASE(14);
-			UNPACK_CASE(15);
-			UNPACK_CASE(16);
-			UNPACK_CASE(17);
-			UNPACK_CASE(18);
-			UNPACK_CASE(19);
-			UNPACK_CASE(20);
-			UNPACK_CASE(21);
-			UNPACK_CASE(22);
-			UNPACK_CASE(23);
-			UNPACK_CASE(24);
-			UNPACK_CASE(25);
-			UNPACK_CASE(26);
-			UNPACK_CASE(27);
-			UNPACK_CASE(28);
-			UNPACK_CASE(29);
-			UNPACK_CASE(30);
-			UNPACK_CASE(31);
-			UNPACK_CASE(32);
+		UNPACK_CASE(1);
+		UNPACK_CASE(2);
+		UNPACK_CASE(3);
+		UNPACK_CASE(4);
+		UNPACK_CASE(5);
+		UNPACK_CASE(6);
+		UNPACK_CASE(7);
+		UNPACK_CASE(8);
+		UNPACK_CASE(9);
+		UNPACK_CASE(10);
+		UNPACK_CASE(11);
+		UNPACK_CASE(12);
+		UNPACK_CASE(13);
+		UNPACK_CASE(14);
+		UNPACK_CASE(15);
+		UNPACK_CASE(16);
+		UNPACK_CASE(17);
+		UNPACK_CASE(18);
+		UNPACK_CASE(19);
+		UNPACK_CASE(20);
+		UNPACK_CASE(21);
+		UNPACK_CASE(22);
+		UNPACK_CASE(23);
+		UNPACK_CASE(24);
+		UNPACK_CASE(25);
+		UNPACK_CASE(26);
+		UNPACK_CASE(27);
+		UNPACK_CASE(28);
+		UNPACK_CASE(29);
+		UNPACK_CASE(30);
+		UNPACK_CASE(31);
+		UNPACK_CASE(32);
 		default:
 			unpack_any(in, UNIT_ROW, 64, width, out);
 			break;
@@ -177,8 +176,8 @@ unpack_unit(const uint8_t *in, int width, uint8_t *out)
 static void
 kernel_unpack(const uint8_t *in, int n, int width, void *out)
 {
-	int			lane = pack_lane(width);
-	uint8_t    *target = out;
+	int lane = pack_lane(width);
+	uint8_t *target = out;
 
 	if (n == PACK_UNIT)
 	{
@@ -196,7 +195,7 @@ kernel_unpack(const uint8_t *in, int n, int width, void *out)
 static void
 kernel_pack(const void *codes, int n, int width, uint8_t *out)
 {
-	int			lane = pack_lane(width);
+	int lane = pack_lane(width);
 	const uint8_t *source = codes;
 
 	if (n == PACK_UNIT)
@@ -212,16 +211,17 @@ kernel_pack(const void *codes, int n, int width, uint8_t *out)
 	}
 }
 
-#define WIDEN(Lane) \
-	do { \
-		const Lane *in = codes; \
-\
-		if (step == 1) \
-			for (int i = 0; i < n; i++) \
-				out[i] = (int64_t) ((uint64_t) base + in[i]); \
-		else \
-			for (int i = 0; i < n; i++) \
-				out[i] = (int64_t) ((uint64_t) base + (uint64_t) step * in[i]); \
+#define WIDEN(Lane)                                                                                \
+	do                                                                                             \
+	{                                                                                              \
+		const Lane *in = codes;                                                                    \
+                                                                                                   \
+		if (step == 1)                                                                             \
+			for (int i = 0; i < n; i++)                                                            \
+				out[i] = (int64_t) ((uint64_t) base + in[i]);                                      \
+		else                                                                                       \
+			for (int i = 0; i < n; i++)                                                            \
+				out[i] = (int64_t) ((uint64_t) base + (uint64_t) step * in[i]);                    \
 	} while (0)
 
 static void
@@ -249,16 +249,17 @@ kernel_widen(const void *restrict codes, int lane, int n, int64_t base, int64_t 
 	}
 }
 
-#define NARROW(Lane) \
-	do { \
-		Lane	   *out = codes; \
-\
-		if (shift == 0 && inverse == 1) \
-			for (int i = 0; i < n; i++) \
-				out[i] = (Lane) ((uint64_t) values[i] - (uint64_t) base); \
-		else \
-			for (int i = 0; i < n; i++) \
-				out[i] = (Lane) ((((uint64_t) values[i] - (uint64_t) base) >> shift) * inverse); \
+#define NARROW(Lane)                                                                               \
+	do                                                                                             \
+	{                                                                                              \
+		Lane *out = codes;                                                                         \
+                                                                                                   \
+		if (shift == 0 && inverse == 1)                                                            \
+			for (int i = 0; i < n; i++)                                                            \
+				out[i] = (Lane) ((uint64_t) values[i] - (uint64_t) base);                          \
+		else                                                                                       \
+			for (int i = 0; i < n; i++)                                                            \
+				out[i] = (Lane) ((((uint64_t) values[i] - (uint64_t) base) >> shift) * inverse);   \
 	} while (0)
 
 static void
@@ -285,8 +286,8 @@ kernel_narrow(const int64_t *restrict values, int n, int64_t base, int shift, ui
 static void
 kernel_minmax(const int64_t *values, int n, int64_t *min, int64_t *max)
 {
-	int64_t		low = values[0];
-	int64_t		high = values[0];
+	int64_t low = values[0];
+	int64_t high = values[0];
 
 	for (int i = 1; i < n; i++)
 	{
@@ -300,12 +301,12 @@ kernel_minmax(const int64_t *values, int n, int64_t *min, int64_t *max)
 static void
 kernel_delta_minmax(const int64_t *values, int n, int64_t *min, int64_t *max)
 {
-	int64_t		low = INT64_MAX;
-	int64_t		high = INT64_MIN;
+	int64_t low = INT64_MAX;
+	int64_t high = INT64_MIN;
 
 	for (int i = 1; i < n; i++)
 	{
-		int64_t		delta = (int64_t) ((uint64_t) values[i] - (uint64_t) values[i - 1]);
+		int64_t delta = (int64_t) ((uint64_t) values[i] - (uint64_t) values[i - 1]);
 
 		low = delta < low ? delta : low;
 		high = delta > high ? delta : high;
@@ -317,21 +318,22 @@ kernel_delta_minmax(const int64_t *values, int n, int64_t *min, int64_t *max)
 static int
 kernel_changes(const int64_t *values, int n)
 {
-	int64_t		changes = 0;
+	int64_t changes = 0;
 
 	for (int i = 1; i < n; i++)
 		changes += values[i] != values[i - 1];
 	return (int) changes;
 }
 
-#define MAX_CODE(Lane, Value) \
-	do { \
-		const Lane *in = codes; \
-		Value		most = 0; \
-\
-		for (int i = 0; i < n; i++) \
-			most = in[i] > most ? in[i] : most; \
-		return most; \
+#define MAX_CODE(Lane, Value)                                                                      \
+	do                                                                                             \
+	{                                                                                              \
+		const Lane *in = codes;                                                                    \
+		Value most = 0;                                                                            \
+                                                                                                   \
+		for (int i = 0; i < n; i++)                                                                \
+			most = in[i] > most ? in[i] : most;                                                    \
+		return most;                                                                               \
 	} while (0)
 
 static uint64_t
@@ -357,8 +359,8 @@ kernel_unset_to_bool(const uint64_t *valid, int n, uint8_t *out)
 {
 	for (int i = 0; i < n; i += 8)
 	{
-		uint64_t	bits = (valid[i / 64] >> (i % 64)) & 0xff;
-		uint64_t	bytes;
+		uint64_t bits = (valid[i / 64] >> (i % 64)) & 0xff;
+		uint64_t bytes;
 
 		/* bit k goes to byte k: spread by 7, pick, invert */
 		bytes = ((bits & 0x7f) * UINT64_C(0x0002040810204081)) & UINT64_C(0x0001010101010101);

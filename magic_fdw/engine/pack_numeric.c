@@ -21,18 +21,31 @@
 #define LONG_SCALE_MASK 0x3fff
 
 static const int64 power_of_ten[19] = {
-	INT64CONST(1), INT64CONST(10), INT64CONST(100), INT64CONST(1000), INT64CONST(10000),
-	INT64CONST(100000), INT64CONST(1000000), INT64CONST(10000000), INT64CONST(100000000),
-	INT64CONST(1000000000), INT64CONST(10000000000), INT64CONST(100000000000),
-	INT64CONST(1000000000000), INT64CONST(10000000000000), INT64CONST(100000000000000),
-	INT64CONST(1000000000000000), INT64CONST(10000000000000000), INT64CONST(100000000000000000),
+	INT64CONST(1),
+	INT64CONST(10),
+	INT64CONST(100),
+	INT64CONST(1000),
+	INT64CONST(10000),
+	INT64CONST(100000),
+	INT64CONST(1000000),
+	INT64CONST(10000000),
+	INT64CONST(100000000),
+	INT64CONST(1000000000),
+	INT64CONST(10000000000),
+	INT64CONST(100000000000),
+	INT64CONST(1000000000000),
+	INT64CONST(10000000000000),
+	INT64CONST(100000000000000),
+	INT64CONST(1000000000000000),
+	INT64CONST(10000000000000000),
+	INT64CONST(100000000000000000),
 	INT64CONST(1000000000000000000),
 };
 
 static inline uint16
 load16(const uint8 *at)
 {
-	uint16		value;
+	uint16 value;
 
 	memcpy(&value, at, 2);
 	return value;
@@ -47,18 +60,18 @@ parse_wide(const uint8 *digits, int ndigits, int exponent, int128 *value)
 {
 	/* the last digit may end in up to three zeros behind the scale */
 	const int128 limit = (int128) power_of_ten[18] * power_of_ten[18] * 100;
-	int128		sum = 0;
+	int128 sum = 0;
 
 	if (ndigits > 11)
 		return false;
 	for (int i = 0; i < ndigits; i++)
 	{
-		int			digit = load16(digits + 2 * i);
-		bool		last = i == ndigits - 1;
+		int digit = load16(digits + 2 * i);
+		bool last = i == ndigits - 1;
 
 		if (last && exponent < 0)
 		{
-			int			factor = power_of_ten[-exponent];
+			int factor = power_of_ten[-exponent];
 
 			if (digit % factor != 0)
 				return false;
@@ -89,20 +102,20 @@ parse_wide(const uint8 *digits, int ndigits, int exponent, int128 *value)
 PackNumericForm
 pack_numeric_parse(const uint8 *payload, Size length, int *scale, int128 *value)
 {
-	uint16		header;
+	uint16 header;
 	const uint8 *digits;
-	int			ndigits;
-	int			weight;
-	bool		negative;
-	int			exponent;
-	int128		wide;
+	int ndigits;
+	int weight;
+	bool negative;
+	int exponent;
+	int128 wide;
 
 	*scale = 0;
 	if (length < 2)
 		return PACK_NUMERIC_OTHER;
 	header = load16(payload);
 	if ((header & HEADER_CLASS) != HEADER_SHORT)
-		return PACK_NUMERIC_OTHER;	/* the long form is needed only where no int128 would do */
+		return PACK_NUMERIC_OTHER; /* the long form is needed only where no int128 would do */
 	negative = (header & SHORT_NEGATIVE) != 0;
 	*scale = (header & SHORT_SCALE_MASK) >> SHORT_SCALE_SHIFT;
 	weight = (header & SHORT_WEIGHT_MASK) | ((header & SHORT_WEIGHT_SIGN) ? ~SHORT_WEIGHT_MASK : 0);
@@ -126,7 +139,7 @@ pack_numeric_parse(const uint8 *payload, Size length, int *scale, int128 *value)
 		return PACK_NUMERIC_OTHER;
 	if (ndigits <= 4 && exponent <= 2)
 	{
-		int64		sum = 0;
+		int64 sum = 0;
 
 		for (int i = 0; i < ndigits; i++)
 			sum = sum * 10000 + load16(digits + 2 * i);
@@ -154,8 +167,8 @@ pack_numeric_parse(const uint8 *payload, Size length, int *scale, int128 *value)
 static inline void
 build_finish(uint8 *out, bool negative, int scale, const uint16 *digits, int ndigits, int fraction)
 {
-	int			weight = ndigits - fraction - 1;
-	uint16		header;
+	int weight = ndigits - fraction - 1;
+	uint16 header;
 
 	while (ndigits > 0 && digits[ndigits - 1] == 0)
 		ndigits--;
@@ -165,7 +178,7 @@ build_finish(uint8 *out, bool negative, int scale, const uint16 *digits, int ndi
 		negative = false;
 	}
 	header = HEADER_SHORT | (negative ? SHORT_NEGATIVE : 0) | (scale << SHORT_SCALE_SHIFT) |
-		(weight & (SHORT_WEIGHT_SIGN | SHORT_WEIGHT_MASK));
+			 (weight & (SHORT_WEIGHT_SIGN | SHORT_WEIGHT_MASK));
 	SET_VARSIZE(out, VARHDRSZ + 2 + 2 * ndigits);
 	memcpy(out + VARHDRSZ, &header, 2);
 	for (int i = 0; i < ndigits; i++)
@@ -175,17 +188,17 @@ build_finish(uint8 *out, bool negative, int scale, const uint16 *digits, int ndi
 void
 pack_numeric_build128(int128 value, int scale, uint8 *out)
 {
-	bool		negative = value < 0;
+	bool negative = value < 0;
 	unsigned __int128 rest = negative ? -(unsigned __int128) value : (unsigned __int128) value;
-	int			fraction = (scale + 3) / 4;
-	int			partial = scale % 4;
-	uint16		digits[16];
-	int			first = lengthof(digits);
+	int fraction = (scale + 3) / 4;
+	int partial = scale % 4;
+	uint16 digits[16];
+	int first = lengthof(digits);
 
 	/* the lowest digit has only scale % 4 decimal places, unless that is 0 */
 	if (rest != 0 && partial != 0)
 	{
-		int			divisor = power_of_ten[partial];
+		int divisor = power_of_ten[partial];
 
 		digits[--first] = (int) (rest % divisor) * power_of_ten[4 - partial];
 		rest /= divisor;
@@ -202,15 +215,15 @@ pack_numeric_build128(int128 value, int scale, uint8 *out)
 static inline void
 build_four(uint8 *out, bool negative, int scale, uint64 rest, int fraction)
 {
-	uint32		high = rest / 100000000;
-	uint32		low = rest % 100000000;
-	uint64		groups = (uint64) (high / 10000) | (uint64) (high % 10000) << 16 |
-		(uint64) (low / 10000) << 32 | (uint64) (low % 10000) << 48;
-	int			first = groups == 0 ? 0 : __builtin_ctzll(groups) / 16;
-	int			ndigits = groups == 0 ? 0 : 4 - first - __builtin_clzll(groups) / 16;
-	int			weight = groups == 0 ? 0 : 3 - first - fraction;
-	uint16		header = HEADER_SHORT | (negative ? SHORT_NEGATIVE : 0) |
-		(scale << SHORT_SCALE_SHIFT) | (weight & (SHORT_WEIGHT_SIGN | SHORT_WEIGHT_MASK));
+	uint32 high = rest / 100000000;
+	uint32 low = rest % 100000000;
+	uint64 groups = (uint64) (high / 10000) | (uint64) (high % 10000) << 16 |
+					(uint64) (low / 10000) << 32 | (uint64) (low % 10000) << 48;
+	int first = groups == 0 ? 0 : __builtin_ctzll(groups) / 16;
+	int ndigits = groups == 0 ? 0 : 4 - first - __builtin_clzll(groups) / 16;
+	int weight = groups == 0 ? 0 : 3 - first - fraction;
+	uint16 header = HEADER_SHORT | (negative ? SHORT_NEGATIVE : 0) | (scale << SHORT_SCALE_SHIFT) |
+					(weight & (SHORT_WEIGHT_SIGN | SHORT_WEIGHT_MASK));
 
 	/* all four digits are written; the length says how many count */
 	groups >>= 16 * first;
@@ -223,16 +236,16 @@ build_four(uint8 *out, bool negative, int scale, uint64 rest, int fraction)
 static pg_noinline void
 build_long(int64 value, int scale, uint8 *out)
 {
-	bool		negative = value < 0;
-	uint64		rest = negative ? -(uint64) value : (uint64) value;
-	int			fraction = (scale + 3) / 4;
-	int			partial = scale % 4;
-	uint16		digits[8];
-	int			first = lengthof(digits);
+	bool negative = value < 0;
+	uint64 rest = negative ? -(uint64) value : (uint64) value;
+	int fraction = (scale + 3) / 4;
+	int partial = scale % 4;
+	uint16 digits[8];
+	int first = lengthof(digits);
 
 	if (rest != 0 && partial != 0)
 	{
-		uint64		divisor = power_of_ten[partial];
+		uint64 divisor = power_of_ten[partial];
 
 		if (rest < UINT64CONST(10000000000000000))
 			rest *= power_of_ten[4 - partial];
@@ -256,14 +269,14 @@ pack_numeric_build64(int64 value, int scale, uint8 *out)
 void
 pack_numeric_build_many(const int64 *values, int n, int scale, uint8 *out)
 {
-	int			fraction = (scale + 3) / 4;
-	uint64		factor = scale % 4 == 0 ? 1 : power_of_ten[4 - scale % 4];
+	int fraction = (scale + 3) / 4;
+	uint64 factor = scale % 4 == 0 ? 1 : power_of_ten[4 - scale % 4];
 
 	for (int i = 0; i < n; i++, out += PACK_NUMERIC_STRIDE64)
 	{
-		int64		value = values[i];
-		bool		negative = value < 0;
-		uint64		rest = negative ? -(uint64) value : (uint64) value;
+		int64 value = values[i];
+		bool negative = value < 0;
+		uint64 rest = negative ? -(uint64) value : (uint64) value;
 
 		if (likely(rest < UINT64CONST(1000000000000)))
 			build_four(out, negative, scale, rest * factor, fraction);

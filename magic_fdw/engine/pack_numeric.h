@@ -23,7 +23,7 @@ typedef enum PackNumericForm
 {
 	PACK_NUMERIC_INT64,
 	PACK_NUMERIC_INT128,
-	PACK_NUMERIC_OTHER			/* NaN, infinity, too large, or not in canonical form */
+	PACK_NUMERIC_OTHER /* NaN, infinity, too large, or not in canonical form */
 } PackNumericForm;
 
 /*
@@ -41,4 +41,4 @@ extern void pack_numeric_build_many(const int64 *values, int n, int scale, uint8
 
 extern void pack_numeric_build128(int128 value, int scale, uint8 *out);
 
-#endif							/* MAGIC_PACK_NUMERIC_H */
+#endif /* MAGIC_PACK_NUMERIC_H */

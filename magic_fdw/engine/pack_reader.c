@@ -25,22 +25,20 @@ static int
 corrupt_detail(int att, const char *problem)
 {
 	if (place_relation[0] == '\0')
-		return att < 0 ? errdetail("Its header: %s.", problem) :
-			errdetail("Its column %d: %s.", att + 1, problem);
-	return att < 0 ?
-		errdetail("Its header: %s. The last page read is block %u of relation \"%s\".",
-				  problem, place_block, place_relation) :
-		errdetail("Its column %d: %s. The last page read is block %u of relation \"%s\".",
-				  att + 1, problem, place_block, place_relation);
+		return att < 0 ? errdetail("Its header: %s.", problem)
+					   : errdetail("Its column %d: %s.", att + 1, problem);
+	return att < 0
+			   ? errdetail("Its header: %s. The last page read is block %u of relation \"%s\".",
+						   problem, place_block, place_relation)
+			   : errdetail("Its column %d: %s. The last page read is block %u of relation \"%s\".",
+						   att + 1, problem, place_block, place_relation);
 }
 
 void
 pack_corrupt(int att, const char *problem)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg("pack is corrupted"),
-			 corrupt_detail(att, problem)));
+	ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("pack is corrupted"),
+					corrupt_detail(att, problem)));
 }
 
 /* ---------------------------------------------------------------- sources ---- */
@@ -76,7 +74,7 @@ const uint8 *
 pack_fetch(PackReader *reader, int stream, uint64 offset, uint64 length, uint8 **scratch,
 		   uint64 *room)
 {
-	int			att = stream == reader->desc->natts ? -1 : stream;
+	int att = stream == reader->desc->natts ? -1 : stream;
 
 	if (length > reader->source->length || offset > reader->source->length - length)
 		pack_corrupt(att, "it reaches beyond the pack");
@@ -101,7 +99,7 @@ static void
 read_header(PackReader *reader)
 {
 	PackHeader *header = &reader->header;
-	uint64		length = reader->source->length;
+	uint64 length = reader->source->length;
 
 	if (length < PACK_TINY_HEADER)
 		pack_corrupt(-1, "it is cut short");
@@ -109,14 +107,13 @@ read_header(PackReader *reader)
 	if (header->magic != PACK_MAGIC)
 		pack_corrupt(-1, "wrong magic number");
 	if (header->version != PACK_FORMAT_VERSION)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("pack has format version %d, this library reads version %d",
-						header->version, PACK_FORMAT_VERSION)));
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("pack has format version %d, this library reads version %d",
+							   header->version, PACK_FORMAT_VERSION)));
 	reader->tiny = header->layout == PACK_LAYOUT_ROWS;
 	if (!reader->tiny)
 	{
-		PackHeader	copy;
+		PackHeader copy;
 
 		if (header->layout != PACK_LAYOUT_COLUMNS)
 			pack_corrupt(-1, "unknown layout");
@@ -154,8 +151,8 @@ pack_open(PackSource *source, TupleDesc desc, MemoryContext parent)
 	reader->context = context;
 	PG_TRY();
 	{
-		reader->columns = MemoryContextAllocZero(context,
-												 sizeof(ReaderColumn *) * Max(desc->natts, 1));
+		reader->columns =
+			MemoryContextAllocZero(context, sizeof(ReaderColumn *) * Max(desc->natts, 1));
 		read_header(reader);
 		if (reader->tiny)
 			pack_open_tiny(reader);
@@ -211,8 +208,8 @@ pack_is_dense(const PackReader *reader)
 static void
 load_list(PackReader *reader)
 {
-	uint64		length = sizeof(uint32) * (uint64) reader->nrows;
-	uint32	   *list;
+	uint64 length = sizeof(uint32) * (uint64) reader->nrows;
+	uint32 *list;
 
 	list = MemoryContextAlloc(reader->context, Max(length, 1));
 	memcpy(list, fetch_header(reader, reader->header.live_offset, length), length);
@@ -227,10 +224,10 @@ load_list(PackReader *reader)
 static void
 load_bitmap(PackReader *reader)
 {
-	uint64		nwords = (reader->span + UINT64CONST(63)) / 64;
-	uint64	   *live;
-	uint32	   *ranks;
-	uint32		rank = 0;
+	uint64 nwords = (reader->span + UINT64CONST(63)) / 64;
+	uint64 *live;
+	uint32 *ranks;
+	uint32 rank = 0;
 	const uint8 *bytes = fetch_header(reader, reader->header.live_offset, nwords * 8);
 
 	live = MemoryContextAllocHuge(reader->context, nwords * sizeof(uint64));
@@ -265,8 +262,8 @@ load_live(PackReader *reader)
 uint32
 pack_rank(PackReader *reader, uint32 position)
 {
-	uint32		low = 0;
-	uint32		high = reader->nrows;
+	uint32 low = 0;
+	uint32 high = reader->nrows;
 
 	if (position >= reader->span)
 		return reader->nrows;
@@ -275,10 +272,11 @@ pack_rank(PackReader *reader, uint32 position)
 	load_live(reader);
 	if (reader->live != NULL)
 		return reader->ranks[position / 64] +
-			pg_popcount64(reader->live[position / 64] & ((UINT64CONST(1) << (position % 64)) - 1));
+			   pg_popcount64(reader->live[position / 64] &
+							 ((UINT64CONST(1) << (position % 64)) - 1));
 	while (low < high)
 	{
-		uint32		middle = low + (high - low) / 2;
+		uint32 middle = low + (high - low) / 2;
 
 		if (reader->list[middle] < position)
 			low = middle + 1;
@@ -304,12 +302,12 @@ pack_find(PackReader *reader, uint32 position, uint32 *index)
 void
 pack_block_positions(PackReader *reader, int block, uint32 *positions)
 {
-	uint32		start = (uint32) block * PACK_VECTOR;
-	int			n = pack_block_rows(reader, block);
-	uint64		low = 0;
-	uint64		high;
-	int			found = 0;
-	uint32		skip;
+	uint32 start = (uint32) block * PACK_VECTOR;
+	int n = pack_block_rows(reader, block);
+	uint64 low = 0;
+	uint64 high;
+	int found = 0;
+	uint32 skip;
 
 	if (reader->nrows == reader->span)
 	{
@@ -328,7 +326,7 @@ pack_block_positions(PackReader *reader, int block, uint32 *positions)
 	high = (reader->span + UINT64CONST(63)) / 64;
 	while (high - low > 1)
 	{
-		uint64		middle = low + (high - low) / 2;
+		uint64 middle = low + (high - low) / 2;
 
 		if (reader->ranks[middle] <= start)
 			low = middle;
@@ -338,7 +336,7 @@ pack_block_positions(PackReader *reader, int block, uint32 *positions)
 	skip = start - reader->ranks[low];
 	for (uint64 word = low; found < n; word++)
 	{
-		uint64		bits = reader->live[word];
+		uint64 bits = reader->live[word];
 
 		for (; skip > 0; skip--)
 			bits &= bits - 1;
@@ -354,7 +352,7 @@ static void
 check_descriptor(PackReader *reader, ReaderColumn *column)
 {
 	PackColumn *d = &column->d;
-	bool		fits;
+	bool fits;
 
 	switch (d->klass)
 	{
@@ -363,23 +361,23 @@ check_descriptor(PackReader *reader, ReaderColumn *column)
 		case PACK_CLASS_FLOAT4:
 		case PACK_CLASS_FLOAT8:
 			fits = column->byval && column->attlen == d->attlen &&
-				d->encoding == PACK_ENCODING_INTS &&
-				(d->klass != PACK_CLASS_FLOAT4 || d->attlen == 4) &&
-				(d->klass != PACK_CLASS_FLOAT8 || d->attlen == 8);
+				   d->encoding == PACK_ENCODING_INTS &&
+				   (d->klass != PACK_CLASS_FLOAT4 || d->attlen == 4) &&
+				   (d->klass != PACK_CLASS_FLOAT8 || d->attlen == 8);
 			break;
 		case PACK_CLASS_NUMERIC:
-			fits = column->attlen == -1 && !column->byval &&
-				d->encoding >= PACK_ENCODING_INTS && d->encoding <= PACK_ENCODING_ZSTD &&
-				d->scale >= 0 && d->scale <= 38;
+			fits = column->attlen == -1 && !column->byval && d->encoding >= PACK_ENCODING_INTS &&
+				   d->encoding <= PACK_ENCODING_ZSTD && d->scale >= 0 && d->scale <= 38;
 			break;
 		case PACK_CLASS_FIXED:
 		case PACK_CLASS_VARLENA:
 		case PACK_CLASS_CSTRING:
 			fits = !column->byval && column->attlen == d->attlen &&
-				(d->klass == PACK_CLASS_FIXED ? d->attlen > 0 :
-				 d->attlen == (d->klass == PACK_CLASS_VARLENA ? -1 : -2)) &&
-				((d->encoding >= PACK_ENCODING_DICT && d->encoding <= PACK_ENCODING_ZSTD) ||
-				 (d->encoding == PACK_ENCODING_INTS && d->nulls == reader->nrows));
+				   (d->klass == PACK_CLASS_FIXED
+						? d->attlen > 0
+						: d->attlen == (d->klass == PACK_CLASS_VARLENA ? -1 : -2)) &&
+				   ((d->encoding >= PACK_ENCODING_DICT && d->encoding <= PACK_ENCODING_ZSTD) ||
+					(d->encoding == PACK_ENCODING_INTS && d->nulls == reader->nrows));
 			break;
 		default:
 			fits = false;
@@ -398,8 +396,8 @@ check_descriptor(PackReader *reader, ReaderColumn *column)
 static void
 read_directory(PackReader *reader, ReaderColumn *column)
 {
-	uint64		length = sizeof(PackBlock) * (uint64) reader->nblocks;
-	uint64		nulls = 0;
+	uint64 length = sizeof(PackBlock) * (uint64) reader->nblocks;
+	uint64 nulls = 0;
 
 	if (length > column->d.length)
 		pack_corrupt(column->att, "it is too short for its block directory");
@@ -412,7 +410,7 @@ read_directory(PackReader *reader, ReaderColumn *column)
 		pack_corrupt(column->att, "wrong checksum of the block directory");
 	for (uint32 block = 0; block < reader->nblocks; block++)
 	{
-		PackBlock  *entry = &column->blocks[block];
+		PackBlock *entry = &column->blocks[block];
 
 		if (entry->length > column->d.length || entry->offset > column->d.length - entry->length)
 			pack_corrupt(column->att, "a block reaches beyond the chunk");
@@ -429,7 +427,7 @@ pack_open_column(PackReader *reader, int att)
 {
 	Form_pg_attribute attribute = TupleDescAttr(reader->desc, att);
 	ReaderColumn *column;
-	PackColumn	copy;
+	PackColumn copy;
 
 	Assert(att >= 0 && att < reader->desc->natts);
 	column = MemoryContextAllocZero(reader->context, sizeof(ReaderColumn));
@@ -532,7 +530,7 @@ pack_column_range(PackReader *reader, int att, PackRange *out)
 static void
 entry_bound(ReaderColumn *column, int64 code, uint8 *bytes, uint8 *length, bool *cut)
 {
-	PackString	entry;
+	PackString entry;
 
 	if (code < 0 || code >= column->dict.count)
 		pack_corrupt(column->att, "a code is not in the dictionary");
@@ -556,8 +554,8 @@ bool
 pack_block_range(PackReader *reader, int att, int block, PackRange *out)
 {
 	ReaderColumn *column;
-	PackBlock  *entry;
-	bool		known = begin_range(reader, att, out, &column);
+	PackBlock *entry;
+	bool known = begin_range(reader, att, out, &column);
 
 	out->nrows = pack_block_rows(reader, block);
 	if (column->constant)
@@ -578,7 +576,7 @@ pack_block_range(PackReader *reader, int att, int block, PackRange *out)
 			if (column->d.encoding == PACK_ENCODING_WIDE)
 			{
 				/* saturated to 64 bits: a bound on one side only */
-				int128		limit;
+				int128 limit;
 
 				out->exact = false;
 				memcpy(&limit, column->d.min, sizeof(limit));

@@ -19,87 +19,87 @@
 
 typedef struct ReaderColumn
 {
-	int			att;
-	int16		attlen;
-	bool		byval;
-	bool		packable;		/* varlena that may have a short header */
+	int att;
+	int16 attlen;
+	bool byval;
+	bool packable; /* varlena that may have a short header */
 
-	bool		constant;		/* missing, dropped or all null: `value` for each row */
-	Datum		value;
-	bool		isnull;
+	bool constant; /* missing, dropped or all null: `value` for each row */
+	Datum value;
+	bool isnull;
 
-	PackColumn	d;
-	PackBlock  *blocks;
+	PackColumn d;
+	PackBlock *blocks;
 
 	/* the bytes of one block, in place or in scratch */
-	int			fetched;		/* block, or NO_BLOCK */
+	int fetched; /* block, or NO_BLOCK */
 	const uint8 *payload;
-	uint8	   *scratch;
-	uint64		scratch_room;
+	uint8 *scratch;
+	uint64 scratch_room;
 
 	/* validity of the block decoded last */
-	uint64		valid[PACK_BITMAP_WORDS];
+	uint64 valid[PACK_BITMAP_WORDS];
 
 	/* decoded codes, 8 bytes each at most (wide: 16), and a second buffer of 8 bytes each */
-	uint8	   *codes;
-	uint8	   *temporary;
+	uint8 *codes;
+	uint8 *temporary;
 
 	/* integers widened for single reads of blocks that cannot be indexed */
-	int			widened;		/* block, or NO_BLOCK */
-	int64	   *integers;
+	int widened; /* block, or NO_BLOCK */
+	int64 *integers;
 
 	/* numeric: exceptions; images of small codes */
-	uint32	   *exception_index;
-	uint16	   *exception_rows; /* of the block read last */
-	Datum	   *exceptions;
-	uint8	   *images;			/* PACK_NUMERIC_STRIDE64 or ..128 each */
-	int			images_width;	/* images of the codes of this width ... */
-	int64		images_base;	/* ... over this base; 0: none */
-	uint64		images_single[4];	/* numeric built for a single read, aligned */
+	uint32 *exception_index;
+	uint16 *exception_rows; /* of the block read last */
+	Datum *exceptions;
+	uint8 *images;			 /* PACK_NUMERIC_STRIDE64 or ..128 each */
+	int images_width;		 /* images of the codes of this width ... */
+	int64 images_base;		 /* ... over this base; 0: none */
+	uint64 images_single[4]; /* numeric built for a single read, aligned */
 
 	/* byte strings */
 	PackDictionary dict;
-	Datum	   *dict_datums;
-	PackFrame  *frames;
-	int64		frame;			/* number of the frame in frame_bytes; -1: none */
-	uint8	   *frame_bytes;
-	uint64		frame_room;
-	int			measured;		/* block whose lengths are in `lengths`, or NO_BLOCK */
-	uint32	   *lengths;
+	Datum *dict_datums;
+	PackFrame *frames;
+	int64 frame; /* number of the frame in frame_bytes; -1: none */
+	uint8 *frame_bytes;
+	uint64 frame_room;
+	int measured; /* block whose lengths are in `lengths`, or NO_BLOCK */
+	uint32 *lengths;
 	PackString *strings;
-	uint8	   *bytes;			/* bytes of a block that has several frames */
-	uint64		bytes_room;
-	uint8	   *datums;			/* by-reference datums of a block */
-	uint64		datums_room;
-	uint8	   *single;			/* one by-reference datum */
-	uint64		single_room;
+	uint8 *bytes; /* bytes of a block that has several frames */
+	uint64 bytes_room;
+	uint8 *datums; /* by-reference datums of a block */
+	uint64 datums_room;
+	uint8 *single; /* one by-reference datum */
+	uint64 single_room;
 } ReaderColumn;
 
 struct PackReader
 {
 	PackSource *source;
-	TupleDesc	desc;
+	TupleDesc desc;
 	MemoryContext context;
-	uint32		nrows;
-	uint32		span;
-	uint32		nblocks;
-	uint32		natts;			/* in the pack; desc may have more */
-	bool		tiny;
-	PackHeader	header;
-	ReaderColumn **columns;		/* desc->natts, opened at first use */
-	uint8	   *scratch;		/* header stream */
-	uint64		scratch_room;
+	uint32 nrows;
+	uint32 span;
+	uint32 nblocks;
+	uint32 natts; /* in the pack; desc may have more */
+	bool tiny;
+	PackHeader header;
+	ReaderColumn **columns; /* desc->natts, opened at first use */
+	uint8 *scratch;			/* header stream */
+	uint64 scratch_room;
 
 	/* positions, loaded at first use unless dense */
-	bool		live_loaded;
-	uint64	   *live;			/* bitmap */
-	uint32	   *ranks;			/* rows before each word of the bitmap */
-	uint32	   *list;			/* or the positions */
+	bool live_loaded;
+	uint64 *live;  /* bitmap */
+	uint32 *ranks; /* rows before each word of the bitmap */
+	uint32 *list;  /* or the positions */
 
 	/* row-wise packs: attribute after attribute, nrows each */
-	uint8	   *tiny_classes;	/* PackClass */
-	Datum	   *tiny_values;
-	bool	   *tiny_nulls;
+	uint8 *tiny_classes; /* PackClass */
+	Datum *tiny_values;
+	bool *tiny_nulls;
 };
 
 extern void pack_corrupt(int att, const char *problem) pg_attribute_noreturn();
@@ -133,11 +133,11 @@ pack_column(PackReader *reader, int att)
 /* pack_decode.c: a block's integers */
 typedef struct PackInts
 {
-	int			lane;
-	void	   *codes;			/* column->codes, or NULL with lane 0 */
-	int64		base;
-	int64		step;
-	int			nulls;
+	int lane;
+	void *codes; /* column->codes, or NULL with lane 0 */
+	int64 base;
+	int64 step;
+	int nulls;
 } PackInts;
 
 /* The bytes of a block behind its validity, which is read to column->valid; sets what is left. */
@@ -189,4 +189,4 @@ extern Datum pack_build_datum(const ReaderColumn *column, PackString value, uint
 extern void pack_open_tiny(PackReader *reader);
 extern void pack_tiny_vector(PackReader *reader, int att, PackVector *out);
 
-#endif							/* MAGIC_PACK_READER_H */
+#endif /* MAGIC_PACK_READER_H */

@@ -26,8 +26,8 @@
 static void
 put_varint(PackBuffer *out, uint64 value)
 {
-	uint8		bytes[10];
-	int			length = 0;
+	uint8 bytes[10];
+	int length = 0;
 
 	for (; value >= 0x80; value >>= 7)
 		bytes[length++] = (uint8) value | 0x80;
@@ -38,8 +38,8 @@ put_varint(PackBuffer *out, uint64 value)
 static void
 put_value(PackBuffer *out, const WriterColumn *column, Datum value)
 {
-	int64		integer;
-	PackString	bytes;
+	int64 integer;
+	PackString bytes;
 
 	switch (column->klass)
 	{
@@ -68,13 +68,13 @@ put_value(PackBuffer *out, const WriterColumn *column, Datum value)
 static void
 put_rows(PackWriter *writer, PackBuffer *out, bool with_nulls)
 {
-	int			natts = writer->natts;
+	int natts = writer->natts;
 
 	for (uint32 row = 0; row < writer->nrows; row++)
 	{
 		if (with_nulls)
 		{
-			uint64		bitmap = out->length;
+			uint64 bitmap = out->length;
 
 			pack_buffer_zero(out, (natts + 7) / 8);
 			for (int att = 0; att < natts; att++)
@@ -95,10 +95,10 @@ put_rows(PackWriter *writer, PackBuffer *out, bool with_nulls)
 bool
 pack_encode_tiny(PackWriter *writer, uint32 span, PackBuffer *out)
 {
-	PackHeader	header = {0};
-	uint64		bytes = 0;
-	bool		with_nulls = false;
-	uint32		previous = 0;
+	PackHeader header = {0};
+	uint64 bytes = 0;
+	bool with_nulls = false;
+	uint32 previous = 0;
 
 	if (writer->nrows > PACK_TINY_ROWS)
 		return false;
@@ -121,12 +121,12 @@ pack_encode_tiny(PackWriter *writer, uint32 span, PackBuffer *out)
 	header.nrows = writer->nrows;
 	header.span = span;
 	header.natts = writer->natts;
-	header.flags = (span != writer->nrows ? PACK_FLAG_LIVE_LIST : 0) |
-		(with_nulls ? PACK_FLAG_TINY_NULLS : 0);
+	header.flags =
+		(span != writer->nrows ? PACK_FLAG_LIVE_LIST : 0) | (with_nulls ? PACK_FLAG_TINY_NULLS : 0);
 	pack_buffer_append(out, &header, PACK_TINY_HEADER);
 	for (int att = 0; att < writer->natts; att++)
 	{
-		uint8		klass = writer->columns[att].klass;
+		uint8 klass = writer->columns[att].klass;
 
 		pack_buffer_append(out, &klass, 1);
 		if (klass == PACK_CLASS_FIXED)
@@ -134,7 +134,7 @@ pack_encode_tiny(PackWriter *writer, uint32 span, PackBuffer *out)
 	}
 	for (uint32 row = 0; span != writer->nrows && row < writer->nrows; row++)
 	{
-		uint32		position = writer->positions ? writer->positions[row] : row;
+		uint32 position = writer->positions ? writer->positions[row] : row;
 
 		put_varint(out, position - previous);
 		previous = position;
@@ -167,11 +167,11 @@ take(Cursor *cursor, uint64 length)
 static uint64
 take_varint(Cursor *cursor)
 {
-	uint64		value = 0;
+	uint64 value = 0;
 
 	for (int shift = 0; shift < 64; shift += 7)
 	{
-		uint8		byte = *take(cursor, 1);
+		uint8 byte = *take(cursor, 1);
 
 		value |= (uint64) (byte & 0x7f) << shift;
 		if ((byte & 0x80) == 0)
@@ -194,9 +194,9 @@ describe(ReaderColumn *column, Form_pg_attribute attribute, int att)
 static Datum
 take_value(Cursor *cursor, const ReaderColumn *column, PackClass klass, uint8 **at)
 {
-	uint64		bits;
-	int64		integer;
-	PackString	bytes;
+	uint64 bits;
+	int64 integer;
+	PackString bytes;
 
 	switch (klass)
 	{
@@ -205,9 +205,10 @@ take_value(Cursor *cursor, const ReaderColumn *column, PackClass klass, uint8 **
 			return (Datum) ((bits >> 1) ^ -(bits & 1));
 		case PACK_CLASS_UINT:
 			integer = (int64) take_varint(cursor);
-			return column->attlen == 1 ? CharGetDatum((char) integer) :
-				column->attlen == 2 ? Int16GetDatum((int16) integer) :
-				column->attlen == 4 ? Int32GetDatum((int32) integer) : (Datum) integer;
+			return column->attlen == 1	 ? CharGetDatum((char) integer)
+				   : column->attlen == 2 ? Int16GetDatum((int16) integer)
+				   : column->attlen == 4 ? Int32GetDatum((int32) integer)
+										 : (Datum) integer;
 		case PACK_CLASS_FLOAT4:
 		case PACK_CLASS_FLOAT8:
 			bits = 0;
@@ -230,7 +231,7 @@ take_value(Cursor *cursor, const ReaderColumn *column, PackClass klass, uint8 **
 static bool
 class_fits(PackClass klass, Form_pg_attribute attribute, Cursor *cursor)
 {
-	uint64		length = klass == PACK_CLASS_FIXED ? take_varint(cursor) : 0;
+	uint64 length = klass == PACK_CLASS_FIXED ? take_varint(cursor) : 0;
 
 	if (attribute->attisdropped)
 		return klass <= PACK_CLASS_CSTRING;
@@ -283,12 +284,12 @@ skip_value(Cursor *cursor, PackClass klass, int16 attlen)
 static void
 take_positions(PackReader *reader, Cursor *cursor)
 {
-	uint64		position = 0;
+	uint64 position = 0;
 
 	reader->list = MemoryContextAlloc(reader->context, Max(reader->nrows, 1) * sizeof(uint32));
 	for (uint32 row = 0; row < reader->nrows; row++)
 	{
-		uint64		step = take_varint(cursor);
+		uint64 step = take_varint(cursor);
 
 		if ((row > 0 && step == 0) || step >= reader->span)
 			pack_corrupt(-1, "row positions out of order");
@@ -301,11 +302,12 @@ take_positions(PackReader *reader, Cursor *cursor)
 }
 
 static void
-take_rows(PackReader *reader, Cursor *cursor, const uint8 *classes, ReaderColumn *columns, uint8 *at)
+take_rows(PackReader *reader, Cursor *cursor, const uint8 *classes, ReaderColumn *columns,
+		  uint8 *at)
 {
-	uint32		natts = reader->natts;
-	uint32		nrows = reader->nrows;
-	bool		with_nulls = (reader->header.flags & PACK_FLAG_TINY_NULLS) != 0;
+	uint32 natts = reader->natts;
+	uint32 nrows = reader->nrows;
+	bool with_nulls = (reader->header.flags & PACK_FLAG_TINY_NULLS) != 0;
 
 	for (uint32 row = 0; row < nrows; row++)
 	{
@@ -313,7 +315,7 @@ take_rows(PackReader *reader, Cursor *cursor, const uint8 *classes, ReaderColumn
 
 		for (uint32 att = 0; att < natts; att++)
 		{
-			uint32		cell = att * nrows + row;
+			uint32 cell = att * nrows + row;
 
 			reader->tiny_nulls[cell] = bitmap != NULL && (bitmap[att / 8] >> (att % 8)) & 1;
 			reader->tiny_values[cell] = (Datum) 0;
@@ -332,16 +334,16 @@ take_rows(PackReader *reader, Cursor *cursor, const uint8 *classes, ReaderColumn
 void
 pack_open_tiny(PackReader *reader)
 {
-	uint64		length = reader->source->length;
-	uint32		natts = reader->natts;
-	uint64		cells = (uint64) natts * reader->nrows;
-	const uint8 *bytes = pack_fetch(reader, reader->desc->natts, 0, length, &reader->scratch,
-									&reader->scratch_room);
-	Cursor		cursor;
-	uint8	   *classes;
+	uint64 length = reader->source->length;
+	uint32 natts = reader->natts;
+	uint64 cells = (uint64) natts * reader->nrows;
+	const uint8 *bytes =
+		pack_fetch(reader, reader->desc->natts, 0, length, &reader->scratch, &reader->scratch_room);
+	Cursor cursor;
+	uint8 *classes;
 	ReaderColumn *columns;
-	uint8	   *copy;
-	uint64		room;
+	uint8 *copy;
+	uint64 room;
 
 	if (reader->nrows > PACK_TINY_ROWS)
 		pack_corrupt(-1, "too many rows for its layout");
@@ -358,7 +360,7 @@ pack_open_tiny(PackReader *reader)
 	for (uint32 att = 0; att < natts; att++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(reader->desc, att);
-		Cursor		ahead;
+		Cursor ahead;
 
 		classes[att] = *take(&cursor, 1);
 		describe(&columns[att], attribute, att);
@@ -387,8 +389,8 @@ static void
 tiny_numbers(PackReader *reader, const Datum *values, const bool *nulls, ReaderColumn *column,
 			 PackVector *out)
 {
-	int64	   *integers = (int64 *) column->codes;
-	bool		any = false;
+	int64 *integers = (int64 *) column->codes;
+	bool any = false;
 
 	out->is_numeric = true;
 	if (column->exceptions == NULL)
@@ -400,9 +402,9 @@ tiny_numbers(PackReader *reader, const Datum *values, const bool *nulls, ReaderC
 	out->exception_rows = column->exception_rows;
 	for (int i = 0; i < out->nrows; i++)
 	{
-		int			scale;
-		int128		value = 0;
-		Pointer		pointer = DatumGetPointer(values[i]);
+		int scale;
+		int128 value = 0;
+		Pointer pointer = DatumGetPointer(values[i]);
 		PackNumericForm form;
 
 		integers[i] = 0;
@@ -434,8 +436,8 @@ static PackClass
 cell_class(PackReader *reader, int att)
 {
 	Form_pg_attribute attribute = TupleDescAttr(reader->desc, att);
-	Oid			type = attribute->atttypid;
-	PackOrder	order;
+	Oid type = attribute->atttypid;
+	PackOrder order;
 
 	if (reader->tiny && att < reader->natts)
 		return reader->tiny_classes[att];
@@ -468,9 +470,9 @@ void
 pack_tiny_vector(PackReader *reader, int att, PackVector *out)
 {
 	ReaderColumn *column = pack_column(reader, att);
-	PackClass	klass = cell_class(reader, att);
-	Datum		repeated[PACK_VECTOR];
-	bool		no_nulls[PACK_VECTOR];
+	PackClass klass = cell_class(reader, att);
+	Datum repeated[PACK_VECTOR];
+	bool no_nulls[PACK_VECTOR];
 	const Datum *values;
 	const bool *nulls;
 

@@ -14,26 +14,26 @@
 /* Bytes checksummed at a time. */
 #define STRETCH PACK_PAGE_PAYLOAD
 
-typedef void (*Report) (void *arg, int att, const char *problem);
+typedef void (*Report)(void *arg, int att, const char *problem);
 
 static void
 verify_data_checksum(PackReader *reader, ReaderColumn *column)
 {
-	pg_crc32c	crc;
-	uint64		end = column->d.offset + column->d.length;
+	pg_crc32c crc;
+	uint64 end = column->d.offset + column->d.length;
 
 	INIT_CRC32C(crc);
 	column->fetched = NO_BLOCK;
 	for (uint64 at = column->d.offset; at < end;)
 	{
 		/* in steps of the pages below, so that nothing is copied */
-		uint64		length = Min(STRETCH - at % STRETCH, end - at);
+		uint64 length = Min(STRETCH - at % STRETCH, end - at);
 
 		CHECK_FOR_INTERRUPTS();
-		COMP_CRC32C(crc,
-					pack_fetch(reader, column->att, at, length, &column->scratch,
-							   &column->scratch_room),
-					length);
+		COMP_CRC32C(
+			crc,
+			pack_fetch(reader, column->att, at, length, &column->scratch, &column->scratch_room),
+			length);
 		at += length;
 	}
 	FIN_CRC32C(crc);
@@ -44,7 +44,7 @@ verify_data_checksum(PackReader *reader, ReaderColumn *column)
 static int
 compare_cut(PackString value, const uint8 *bound, int length)
 {
-	int			order = memcmp(value.data, bound, Min(value.length, length));
+	int order = memcmp(value.data, bound, Min(value.length, length));
 
 	if (order != 0)
 		return order;
@@ -70,8 +70,8 @@ verify_number(int att, const PackRange *range, int128 value)
 static void
 verify_float(int att, const PackRange *range, double value)
 {
-	if (isnan(value) ? !range->has_nan :
-		!range->has_numbers || value < range->fmin || value > range->fmax)
+	if (isnan(value) ? !range->has_nan
+					 : !range->has_numbers || value < range->fmin || value > range->fmax)
 		pack_corrupt(att, "a float is outside its range");
 }
 
@@ -85,7 +85,8 @@ is_exception(const PackVector *vector, int row)
 }
 
 static void
-verify_row(int att, const PackRange *range, const PackVector *vector, const int64 *integers, int row)
+verify_row(int att, const PackRange *range, const PackVector *vector, const int64 *integers,
+		   int row)
 {
 	switch (vector->kind)
 	{
@@ -113,13 +114,13 @@ verify_row(int att, const PackRange *range, const PackVector *vector, const int6
 static void
 verify_block(PackReader *reader, int att, int block)
 {
-	PackVector	vector;
-	PackRange	chunk_range;
-	PackRange	block_range;
-	bool		has_chunk = pack_column_range(reader, att, &chunk_range);
-	bool		has_block = pack_block_range(reader, att, block, &block_range);
-	int64		integers[PACK_VECTOR] pg_attribute_aligned(64);
-	int			nulls = 0;
+	PackVector vector;
+	PackRange chunk_range;
+	PackRange block_range;
+	bool has_chunk = pack_column_range(reader, att, &chunk_range);
+	bool has_block = pack_block_range(reader, att, block, &block_range);
+	int64 integers[PACK_VECTOR] pg_attribute_aligned(64);
+	int nulls = 0;
 
 	pack_read_vector(reader, att, block, &vector);
 	if (vector.kind == PACK_VECTOR_INT || vector.kind == PACK_VECTOR_DICT)
@@ -146,8 +147,8 @@ static void
 verify_column(PackReader *reader, int att)
 {
 	ReaderColumn *column = pack_column(reader, att);
-	Datum		values[PACK_VECTOR];
-	bool		nulls[PACK_VECTOR];
+	Datum values[PACK_VECTOR];
+	bool nulls[PACK_VECTOR];
 
 	if (!reader->tiny && column->d.klass != PACK_CLASS_NONE)
 		verify_data_checksum(reader, column);
@@ -172,14 +173,14 @@ guarded(PackReader *reader, int att, Report report, void *arg)
 		else
 			for (uint32 block = 0; block < reader->nblocks; block++)
 			{
-				uint32		positions[PACK_VECTOR];
+				uint32 positions[PACK_VECTOR];
 
 				pack_block_positions(reader, block, positions);
 			}
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData *error;
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();

@@ -102,8 +102,7 @@ pack_writer_create(TupleDesc desc, MemoryContext parent)
 	writer->arena = AllocSetContextCreate(context, "pack writer arena", ALLOCSET_SMALL_SIZES);
 	writer->scratch = AllocSetContextCreate(context, "pack writer scratch", ALLOCSET_SMALL_SIZES);
 	writer->natts = desc->natts;
-	writer->columns = MemoryContextAllocZero(context,
-											 sizeof(WriterColumn) * Max(desc->natts, 1));
+	writer->columns = MemoryContextAllocZero(context, sizeof(WriterColumn) * Max(desc->natts, 1));
 	for (int att = 0; att < desc->natts; att++)
 		describe_column(&writer->columns[att], TupleDescAttr(desc, att));
 	return writer;
@@ -113,12 +112,11 @@ pack_writer_create(TupleDesc desc, MemoryContext parent)
 static void
 grow(PackWriter *writer)
 {
-	uint32		room = writer->room == 0 ? FIRST_ROOM : writer->room * 2;
+	uint32 room = writer->room == 0 ? FIRST_ROOM : writer->room * 2;
 
 	if (writer->nrows >= PACK_MAX_ROWS)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("a pack cannot hold more than %d rows", PACK_MAX_ROWS)));
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("a pack cannot hold more than %d rows", PACK_MAX_ROWS)));
 	for (int att = 0; att < writer->natts; att++)
 	{
 		WriterColumn *column = &writer->columns[att];
@@ -145,12 +143,12 @@ grow(PackWriter *writer)
 static char *
 arena_alloc(PackWriter *writer, Size size)
 {
-	char	   *at;
+	char *at;
 
 	size = MAXALIGN(size);
 	if (size > writer->arena_left)
 	{
-		Size		piece = writer->arena_bytes < ARENA_PIECE ? ARENA_FIRST : ARENA_PIECE;
+		Size piece = writer->arena_bytes < ARENA_PIECE ? ARENA_FIRST : ARENA_PIECE;
 
 		if (size > piece / 4)
 		{
@@ -172,11 +170,11 @@ arena_alloc(PackWriter *writer, Size size)
 static Datum
 copy_value(PackWriter *writer, WriterColumn *column, Datum value)
 {
-	Pointer		source = DatumGetPointer(value);
-	Pointer		flat = source;
-	Size		size;
-	Size		payload;
-	char	   *copy;
+	Pointer source = DatumGetPointer(value);
+	Pointer flat = source;
+	Size size;
+	Size payload;
+	char *copy;
 
 	switch (column->klass)
 	{
@@ -204,10 +202,9 @@ copy_value(PackWriter *writer, WriterColumn *column, Datum value)
 }
 
 void
-pack_writer_append_at(PackWriter *writer, uint32 position, const Datum *values,
-					  const bool *isnull)
+pack_writer_append_at(PackWriter *writer, uint32 position, const Datum *values, const bool *isnull)
 {
-	uint32		row = writer->nrows;
+	uint32 row = writer->nrows;
 
 	if (position < writer->next_position || position == PG_UINT32_MAX)
 		elog(ERROR, "pack position %u is out of order", position);
@@ -230,8 +227,8 @@ pack_writer_append_at(PackWriter *writer, uint32 position, const Datum *values,
 		if (isnull[att])
 			column->values[row] = (Datum) 0;
 		else
-			column->values[row] = column->byval ? values[att] :
-				copy_value(writer, column, values[att]);
+			column->values[row] =
+				column->byval ? values[att] : copy_value(writer, column, values[att]);
 		column->nulls[row] = isnull[att];
 	}
 	for (int att = 0; att < writer->natts; att++)
@@ -270,14 +267,14 @@ Size
 pack_writer_memory(const PackWriter *writer)
 {
 	return writer->arena_bytes - writer->arena_left +
-		(Size) writer->nrows * writer->natts * (sizeof(Datum) + 1);
+		   (Size) writer->nrows * writer->natts * (sizeof(Datum) + 1);
 }
 
 bool
 pack_writer_find(const PackWriter *writer, uint32 position, uint32 *index)
 {
-	uint32		low = 0;
-	uint32		high = writer->nrows;
+	uint32 low = 0;
+	uint32 high = writer->nrows;
 
 	if (writer->positions == NULL)
 	{
@@ -286,7 +283,7 @@ pack_writer_find(const PackWriter *writer, uint32 position, uint32 *index)
 	}
 	while (low < high)
 	{
-		uint32		middle = low + (high - low) / 2;
+		uint32 middle = low + (high - low) / 2;
 
 		if (writer->positions[middle] < position)
 			low = middle + 1;
@@ -322,7 +319,7 @@ pack_writer_fetch(PackWriter *writer, uint32 index, Datum *values, bool *isnull)
 void
 pack_writer_finish(PackWriter *writer, uint32 span, PackBytes *out)
 {
-	PackBuffer	buffer;
+	PackBuffer buffer;
 
 	if (span < writer->next_position)
 		elog(ERROR, "pack span %u is below its last position %u", span, writer->next_position);

@@ -13,48 +13,48 @@
 /* One attribute of the buffered rows. */
 typedef struct WriterColumn
 {
-	PackClass	klass;
-	PackOrder	order;
-	int16		attlen;
-	bool		byval;
-	bool		dropped;
+	PackClass klass;
+	PackOrder order;
+	int16 attlen;
+	bool byval;
+	bool dropped;
 
-	Datum	   *values;			/* by-reference ones point into the arena; nulls are 0 */
-	uint8	   *nulls;			/* 1: null */
-	uint32		null_count;
-	uint64		bytes;			/* payload bytes of by-reference values */
-	uint32		longest;		/* longest payload */
+	Datum *values; /* by-reference ones point into the arena; nulls are 0 */
+	uint8 *nulls;  /* 1: null */
+	uint32 null_count;
+	uint64 bytes;	/* payload bytes of by-reference values */
+	uint32 longest; /* longest payload */
 
 	/* learnt from earlier packs, never wrong only less good */
-	bool		no_dict;		/* dictionaries did not pay */
-	bool		no_codec;		/* compression did not pay */
-	int			packs_since;	/* packs since either was tried */
+	bool no_dict;	 /* dictionaries did not pay */
+	bool no_codec;	 /* compression did not pay */
+	int packs_since; /* packs since either was tried */
 } WriterColumn;
 
 struct PackWriter
 {
 	MemoryContext parent;
-	MemoryContext context;		/* everything but what follows */
-	MemoryContext arena;		/* by-reference values, reset with the rows */
-	MemoryContext scratch;		/* during finish */
-	char	   *arena_next;		/* bump allocation inside the arena */
-	Size		arena_left;
-	Size		arena_bytes;	/* taken from the arena */
+	MemoryContext context; /* everything but what follows */
+	MemoryContext arena;   /* by-reference values, reset with the rows */
+	MemoryContext scratch; /* during finish */
+	char *arena_next;	   /* bump allocation inside the arena */
+	Size arena_left;
+	Size arena_bytes; /* taken from the arena */
 
-	int			natts;
+	int natts;
 	WriterColumn *columns;
-	uint32		nrows;
-	uint32		room;			/* rows the arrays have room for */
-	uint32		next_position;
-	uint32	   *positions;		/* allocated at the first hole; NULL: index == position */
+	uint32 nrows;
+	uint32 room; /* rows the arrays have room for */
+	uint32 next_position;
+	uint32 *positions; /* allocated at the first hole; NULL: index == position */
 };
 
 /* A growing byte string, unlimited by 1 GB. */
 typedef struct PackBuffer
 {
-	uint8	   *data;
-	uint64		length;
-	uint64		room;
+	uint8 *data;
+	uint64 length;
+	uint64 room;
 	MemoryContext context;
 } PackBuffer;
 
@@ -65,7 +65,7 @@ extern void pack_buffer_grow(PackBuffer *buffer, uint64 extra);
 static inline uint8 *
 pack_buffer_extend(PackBuffer *buffer, uint64 length)
 {
-	uint8	   *at;
+	uint8 *at;
 
 	if (buffer->room - buffer->length < length)
 		pack_buffer_grow(buffer, length);
@@ -94,8 +94,8 @@ extern void pack_buffer_align(PackBuffer *buffer, int alignment);
 static inline PackString
 pack_value_bytes(PackClass klass, int16 attlen, Datum value)
 {
-	PackString	bytes;
-	char	   *pointer = DatumGetPointer(value);
+	PackString bytes;
+	char *pointer = DatumGetPointer(value);
 
 	switch (klass)
 	{
@@ -152,11 +152,11 @@ extern uint32 pack_crc(const void *data, uint64 length);
  */
 typedef struct IntChunk
 {
-	int64	   *values;
+	int64 *values;
 	const uint8 *nulls;
-	uint32		nrows;
-	uint32		null_count;
-	int64		step;
+	uint32 nrows;
+	uint32 null_count;
+	int64 step;
 } IntChunk;
 
 extern void pack_encode_ints(PackBuffer *out, PackColumn *column, PackBlock *directory,
@@ -184,4 +184,4 @@ extern bool pack_encode_numeric(PackWriter *writer, WriterColumn *source, PackBu
 #define PACK_TINY_BYTES 8192
 extern bool pack_encode_tiny(PackWriter *writer, uint32 span, PackBuffer *out);
 
-#endif							/* MAGIC_PACK_WRITER_H */
+#endif /* MAGIC_PACK_WRITER_H */

@@ -44,15 +44,15 @@
 
 typedef struct LockCountKey
 {
-	Oid			relid;
-	uint32		offset;			/* of the tag: which level */
-	uint64		number;			/* of the group or block */
+	Oid relid;
+	uint32 offset; /* of the tag: which level */
+	uint64 number; /* of the group or block */
 } LockCountKey;
 
 typedef struct LockCount
 {
 	LockCountKey key;
-	uint32		locks;
+	uint32 locks;
 } LockCount;
 
 /* Counts of locks taken by this transaction; only a guide, subtransactions may have dropped some. */
@@ -99,23 +99,26 @@ acquire(const LOCKTAG *tag, LOCKMODE mode, bool wait)
 static bool
 strongly_held(const LOCKTAG *tag, bool exclusive)
 {
-	return compat_LockHeldByMe(tag, AccessExclusiveLock) || (!exclusive && compat_LockHeldByMe(tag, ShareLock));
+	return compat_LockHeldByMe(tag, AccessExclusiveLock) ||
+		   (!exclusive && compat_LockHeldByMe(tag, ShareLock));
 }
 
 static uint32
 count_lock(Relation rel, uint32 offset, uint64 number)
 {
 	LockCountKey key = {.relid = RelationGetRelid(rel), .offset = offset, .number = number};
-	LockCount  *entry;
-	bool		found;
+	LockCount *entry;
+	bool found;
 
 	if (lock_counts == NULL || counts_lxid != compat_proc_lxid(MyProc))
 	{
-		HASHCTL		ctl = {.keysize = sizeof(LockCountKey), .entrysize = sizeof(LockCount),
-		.hcxt = TopTransactionContext};
+		HASHCTL ctl = {.keysize = sizeof(LockCountKey),
+					   .entrysize = sizeof(LockCount),
+					   .hcxt = TopTransactionContext};
 
 		/* the old one went with its transaction's memory */
-		lock_counts = hash_create("magic row locks", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		lock_counts =
+			hash_create("magic row locks", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 		counts_lxid = compat_proc_lxid(MyProc);
 	}
 	entry = hash_search(lock_counts, &key, HASH_ENTER, &found);
@@ -133,19 +136,19 @@ row_lock(Relation rel, RowNumber row, LockTupleMode mode, LockWaitPolicy policy)
 {
 	static LocalTransactionId last_lxid;
 	static SubTransactionId last_subid;
-	static Oid	last_relid;
+	static Oid last_relid;
 	static uint64 last_group;
 	static bool last_exclusive;
 
-	bool		exclusive = mode >= LockTupleNoKeyExclusive;
-	bool		wait = policy == LockWaitBlock;
-	LOCKMODE	intent = exclusive ? RowExclusiveLock : RowShareLock;
-	LOCKMODE	strong = exclusive ? AccessExclusiveLock : ShareLock;
-	uint64		block = row / DELETE_BLOCK_ROWS;
-	LOCKTAG		table;
-	LOCKTAG		whole_block;
-	LOCKTAG		group;
-	LOCKTAG		tag;
+	bool exclusive = mode >= LockTupleNoKeyExclusive;
+	bool wait = policy == LockWaitBlock;
+	LOCKMODE intent = exclusive ? RowExclusiveLock : RowShareLock;
+	LOCKMODE strong = exclusive ? AccessExclusiveLock : ShareLock;
+	uint64 block = row / DELETE_BLOCK_ROWS;
+	LOCKTAG table;
+	LOCKTAG whole_block;
+	LOCKTAG group;
+	LOCKTAG tag;
 
 	table_tag(rel, &table);
 	block_tag(rel, block, &whole_block);
@@ -191,7 +194,7 @@ row_lock(Relation rel, RowNumber row, LockTupleMode mode, LockWaitPolicy policy)
 bool
 row_lock_table(Relation rel, bool wait)
 {
-	LOCKTAG		tag;
+	LOCKTAG tag;
 
 	table_tag(rel, &tag);
 	return acquire(&tag, AccessExclusiveLock, wait);
@@ -200,17 +203,17 @@ row_lock_table(Relation rel, bool wait)
 static TransactionId
 exclusive_holder(const LOCKTAG *tag)
 {
-	int			n;
+	int n;
 	VirtualTransactionId *holders = GetLockConflicts(tag, AccessShareLock, &n);
 	TransactionId xid = InvalidTransactionId;
 
 	for (int i = 0; i < n && !TransactionIdIsValid(xid); i++)
 	{
 		if (holders[i].procNumber == INVALID_PROC_NUMBER)
-			xid = holders[i].localTransactionId;	/* a prepared transaction */
+			xid = holders[i].localTransactionId; /* a prepared transaction */
 		else
 		{
-			PGPROC	   *proc = ProcNumberGetProc(holders[i].procNumber);
+			PGPROC *proc = ProcNumberGetProc(holders[i].procNumber);
 
 			/* It may have ended since: then the caller finds the row's new state by itself. */
 			if (proc != NULL && compat_proc_lxid(proc) == holders[i].localTransactionId)
@@ -230,7 +233,7 @@ exclusive_holder(const LOCKTAG *tag)
 TransactionId
 row_lock_holder(Relation rel, RowNumber row)
 {
-	LOCKTAG		tag;
+	LOCKTAG tag;
 	TransactionId xid;
 
 	row_tag(rel, row, &tag);
@@ -257,7 +260,7 @@ row_lock_holder(Relation rel, RowNumber row)
 bool
 compaction_lock(Relation rel, bool wait)
 {
-	LOCKTAG		tag;
+	LOCKTAG tag;
 
 	SET_LOCKTAG_TUPLE(tag, rel->rd_lockInfo.lockRelId.dbId, rel->rd_lockInfo.lockRelId.relId, 0,
 					  COMPACTION_TAG_OFFSET);

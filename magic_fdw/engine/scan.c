@@ -27,26 +27,26 @@
 
 typedef struct Source
 {
-	RowNumber	first;
-	RowNumber	end;
-	PackEntry  *pack;			/* or */
-	Segment    *segment;
+	RowNumber first;
+	RowNumber end;
+	PackEntry *pack; /* or */
+	Segment *segment;
 } Source;
 
 /* The sources, merged by row number, follow the public part. */
 typedef struct BlockScanFull
 {
-	BlockScan	base;
-	Source	   *sources;
-	RowNumber	from;
-	RowNumber	to;
+	BlockScan base;
+	Source *sources;
+	RowNumber from;
+	RowNumber to;
 } BlockScanFull;
 
 static int
 compare_sources(const void *a, const void *b)
 {
-	RowNumber	x = ((const Source *) a)->first;
-	RowNumber	y = ((const Source *) b)->first;
+	RowNumber x = ((const Source *) a)->first;
+	RowNumber y = ((const Source *) b)->first;
 
 	return x < y ? -1 : x > y;
 }
@@ -63,7 +63,7 @@ block_scan_begin(Relation rel, TupleDesc desc, Snapshot snapshot, bool show_dele
 	MemoryContext cxt = AllocSetContextCreate(parent, "magic scan", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(cxt);
 	BlockScanFull *full = palloc0(sizeof(BlockScanFull));
-	BlockScan  *scan = &full->base;
+	BlockScan *scan = &full->base;
 
 	writer_flush(rel);
 	scan->rel = rel;
@@ -80,19 +80,19 @@ block_scan_begin(Relation rel, TupleDesc desc, Snapshot snapshot, bool show_dele
 		scan->deletes = delete_map_load(scan->storage, snapshot, cxt);
 		writer_add_deletes(scan->storage, snapshot, scan->deletes);
 	}
-	full->sources = palloc_extended(sizeof(Source) * (scan->packs->n + scan->nsegments + 1),
-									MCXT_ALLOC_HUGE);
+	full->sources =
+		palloc_extended(sizeof(Source) * (scan->packs->n + scan->nsegments + 1), MCXT_ALLOC_HUGE);
 	for (int i = 0; i < scan->packs->n; i++)
 	{
-		PackEntry  *pack = &scan->packs->packs[i];
-		Source		source = {.first = pack->first, .end = pack->first + pack->span, .pack = pack};
+		PackEntry *pack = &scan->packs->packs[i];
+		Source source = {.first = pack->first, .end = pack->first + pack->span, .pack = pack};
 
 		full->sources[scan->nsources++] = source;
 	}
 	for (int i = 0; i < scan->nsegments; i++)
 	{
-		Segment    *segment = scan->segments[i];
-		Source		source = {.first = segment->first, .end = segment->end, .segment = segment};
+		Segment *segment = scan->segments[i];
+		Source source = {.first = segment->first, .end = segment->end, .segment = segment};
 
 		if (segment->first < to && segment->end > from)
 			full->sources[scan->nsources++] = source;
@@ -124,7 +124,7 @@ bool
 block_scan_open_source(BlockScan *scan, int source)
 {
 	BlockScanFull *full = (BlockScanFull *) scan;
-	Source	   *next;
+	Source *next;
 
 	close_source(scan);
 	scan->source = source;
@@ -141,8 +141,8 @@ block_scan_open_source(BlockScan *scan, int source)
 	}
 	scan->xmin = next->pack->xmin;
 	scan->cmin = next->pack->cmin;
-	scan->reader = stored_pack_open(&scan->stored, scan->rel, next->pack, scan->desc, scan->strategy,
-									false, scan->cxt);
+	scan->reader = stored_pack_open(&scan->stored, scan->rel, next->pack, scan->desc,
+									scan->strategy, false, scan->cxt);
 	return true;
 }
 
@@ -159,10 +159,10 @@ static void
 set_live_bits(BlockScan *scan)
 {
 	BlockScanFull *full = (BlockScanFull *) scan;
-	RowNumber	low = scan->first + scan->positions[0];
-	RowNumber	high = scan->first + scan->positions[scan->nrows - 1];
-	bool		cut = low < full->from || high >= full->to;
-	bool		any = false;
+	RowNumber low = scan->first + scan->positions[0];
+	RowNumber high = scan->first + scan->positions[scan->nrows - 1];
+	bool cut = low < full->from || high >= full->to;
+	bool any = false;
 
 	memset(scan->live, 0, sizeof(scan->live));
 	for (int i = 0; i < scan->nrows / 64; i++)
@@ -177,7 +177,7 @@ set_live_bits(BlockScan *scan)
 		return;
 	for (int i = 0; i < scan->nrows; i++)
 	{
-		RowNumber	row = scan->first + scan->positions[i];
+		RowNumber row = scan->first + scan->positions[i];
 
 		if (row < full->from || row >= full->to || (any && delete_map_contains(scan->deletes, row)))
 		{
@@ -221,7 +221,7 @@ block_scan_set_block(BlockScan *scan, int block)
 bool
 block_scan_next(BlockScan *scan, bool forward)
 {
-	int			step = forward ? 1 : -1;
+	int step = forward ? 1 : -1;
 
 	CHECK_FOR_INTERRUPTS();
 	if (scan->source >= 0 && scan->source < scan->nsources &&
@@ -229,7 +229,7 @@ block_scan_next(BlockScan *scan, bool forward)
 		return true;
 	for (;;)
 	{
-		int			source = scan->source + step;
+		int source = scan->source + step;
 
 		CHECK_FOR_INTERRUPTS();
 		if (source < 0 || source >= scan->nsources)
@@ -266,24 +266,24 @@ struct MagicScanDesc
 {
 	TableScanDescData base;
 	MemoryContext cxt;
-	BlockScan  *blocks;			/* NULL: not begun */
-	Snapshot	own_snapshot;	/* registered by us, for scans without an MVCC snapshot */
-	int			row;			/* in the current block */
-	bool		positioned;		/* a block is current */
-	RowNumber	from;			/* range of a TID range scan */
-	RowNumber	to;
+	BlockScan *blocks;	   /* NULL: not begun */
+	Snapshot own_snapshot; /* registered by us, for scans without an MVCC snapshot */
+	int row;			   /* in the current block */
+	bool positioned;	   /* a block is current */
+	RowNumber from;		   /* range of a TID range scan */
+	RowNumber to;
 
 	/* ANALYZE and TABLESAMPLE */
-	RowReader  *reader;
-	RowNumber	next_row;		/* of the table when the scan began */
-	RowNumber	slice_row;		/* next row to look at */
-	RowNumber	slice_end;
-	RowNumber	slice_step;
-	double		slice_live;
-	double		slice_dead;
-	bool		slice_counted;
-	DeleteMap  *deletes;
-	PackList   *packs;
+	RowReader *reader;
+	RowNumber next_row;	 /* of the table when the scan began */
+	RowNumber slice_row; /* next row to look at */
+	RowNumber slice_end;
+	RowNumber slice_step;
+	double slice_live;
+	double slice_dead;
+	bool slice_counted;
+	DeleteMap *deletes;
+	PackList *packs;
 	BlockNumber sample_block;
 };
 
@@ -298,8 +298,8 @@ TableScanDesc
 scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData *key,
 		   ParallelTableScanDesc pscan, uint32 flags)
 {
-	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "magic table scan",
-											  ALLOCSET_SMALL_SIZES);
+	MemoryContext cxt =
+		AllocSetContextCreate(CurrentMemoryContext, "magic table scan", ALLOCSET_SMALL_SIZES);
 	MagicScanDesc *scan = MemoryContextAllocZero(cxt, sizeof(MagicScanDesc));
 
 	if (nkeys > 0)
@@ -381,32 +381,33 @@ metadata_snapshot(MagicScanDesc *scan)
 static void
 begin_blocks(MagicScanDesc *scan, TupleTableSlot *slot)
 {
-	bool		any = scan->base.rs_snapshot != NULL &&
-		scan->base.rs_snapshot->snapshot_type == SNAPSHOT_ANY;
+	bool any =
+		scan->base.rs_snapshot != NULL && scan->base.rs_snapshot->snapshot_type == SNAPSHOT_ANY;
 
-	scan->blocks = block_scan_begin(scan->base.rs_rd, scan_desc(scan, slot), metadata_snapshot(scan), any,
-									scan->from, scan->to, scan->cxt);
+	scan->blocks = block_scan_begin(scan->base.rs_rd, scan_desc(scan, slot),
+									metadata_snapshot(scan), any, scan->from, scan->to, scan->cxt);
 	scan->positioned = false;
 	if (scan->base.rs_parallel != NULL && scan->blocks->nsegments > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot scan \"%s\" in parallel while rows of an enclosing subtransaction are pending",
-						RelationGetRelationName(scan->base.rs_rd)),
-				 errhint("Set max_parallel_workers_per_gather and max_parallel_maintenance_workers to 0.")));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("cannot scan \"%s\" in parallel while rows of an enclosing "
+							   "subtransaction are pending",
+							   RelationGetRelationName(scan->base.rs_rd)),
+						errhint("Set max_parallel_workers_per_gather and "
+								"max_parallel_maintenance_workers to 0.")));
 }
 
 /* Goes to the next block, in a parallel scan of a source that nobody else has claimed. */
 static bool
 next_block(MagicScanDesc *scan, bool forward)
 {
-	BlockScan  *blocks = scan->blocks;
+	BlockScan *blocks = scan->blocks;
 	ParallelScan *parallel = (ParallelScan *) scan->base.rs_parallel;
 
 	if (parallel == NULL)
 		return block_scan_next(blocks, forward);
 	for (;;)
 	{
-		uint64		source;
+		uint64 source;
 
 		CHECK_FOR_INTERRUPTS();
 		if (blocks->source >= 0 && blocks->source < blocks->nsources &&
@@ -426,8 +427,8 @@ bool
 scan_getnextslot(TableScanDesc sscan, ScanDirection direction, TupleTableSlot *slot)
 {
 	MagicScanDesc *scan = (MagicScanDesc *) sscan;
-	bool		forward = !ScanDirectionIsBackward(direction);
-	BlockScan  *blocks;
+	bool forward = !ScanDirectionIsBackward(direction);
+	BlockScan *blocks;
 
 	if (scan->blocks == NULL)
 		begin_blocks(scan, slot);
@@ -436,7 +437,7 @@ scan_getnextslot(TableScanDesc sscan, ScanDirection direction, TupleTableSlot *s
 	{
 		if (scan->positioned)
 		{
-			int			row = scan->row + (forward ? 1 : -1);
+			int row = scan->row + (forward ? 1 : -1);
 
 			if (blocks->all_live)
 				;
@@ -449,8 +450,9 @@ scan_getnextslot(TableScanDesc sscan, ScanDirection direction, TupleTableSlot *s
 			if (row >= 0 && row < blocks->nrows)
 			{
 				scan->row = row;
-				magic_slot_set_block(slot, blocks->columns, row, blocks->first + blocks->positions[row],
-									 blocks->xmin, blocks->cmin);
+				magic_slot_set_block(slot, blocks->columns, row,
+									 blocks->first + blocks->positions[row], blocks->xmin,
+									 blocks->cmin);
 				slot->tts_tableOid = RelationGetRelid(scan->base.rs_rd);
 				pgstat_count_heap_getnext(scan->base.rs_rd);
 				return true;
@@ -474,14 +476,15 @@ scan_set_tidrange(TableScanDesc sscan, ItemPointer mintid, ItemPointer maxtid)
 	MagicScanDesc *scan = (MagicScanDesc *) sscan;
 	BlockNumber minblock = ItemPointerGetBlockNumberNoCheck(mintid);
 	BlockNumber maxblock = ItemPointerGetBlockNumberNoCheck(maxtid);
-	uint32		minoff = ItemPointerGetOffsetNumberNoCheck(mintid);
-	uint32		maxoff = ItemPointerGetOffsetNumberNoCheck(maxtid);
+	uint32 minoff = ItemPointerGetOffsetNumberNoCheck(mintid);
+	uint32 maxoff = ItemPointerGetOffsetNumberNoCheck(maxtid);
 
 	end_blocks(scan);
 	/* Offsets that no row has stand for the nearest row. */
 	scan->from = (RowNumber) minblock * ENGINE_ROWS_PER_TID_BLOCK +
-		Min(minoff > 0 ? minoff - 1 : 0, ENGINE_ROWS_PER_TID_BLOCK);
-	scan->to = (RowNumber) maxblock * ENGINE_ROWS_PER_TID_BLOCK + Min(maxoff, ENGINE_ROWS_PER_TID_BLOCK);
+				 Min(minoff > 0 ? minoff - 1 : 0, ENGINE_ROWS_PER_TID_BLOCK);
+	scan->to =
+		(RowNumber) maxblock * ENGINE_ROWS_PER_TID_BLOCK + Min(maxoff, ENGINE_ROWS_PER_TID_BLOCK);
 }
 
 bool
@@ -500,7 +503,7 @@ scan_getnextslot_tidrange(TableScanDesc sscan, ScanDirection direction, TupleTab
 bool
 scan_tid_valid(TableScanDesc sscan, ItemPointer tid)
 {
-	MetaInfo	info;
+	MetaInfo info;
 
 	if (!tid_is_row(tid))
 		return false;
@@ -512,17 +515,17 @@ scan_tid_valid(TableScanDesc sscan, ItemPointer tid)
 void
 scan_get_latest_tid(TableScanDesc sscan, ItemPointer tid)
 {
-	Relation	rel = sscan->rs_rd;
-	DeleteInfo	info;
-	RowNumber	row = tid_to_row(tid);
-	uint64		storage = storage_id(rel);
-	Snapshot	snapshot = sscan->rs_snapshot;
+	Relation rel = sscan->rs_rd;
+	DeleteInfo info;
+	RowNumber row = tid_to_row(tid);
+	uint64 storage = storage_id(rel);
+	Snapshot snapshot = sscan->rs_snapshot;
 
 	if (!tid_is_row(tid))
 		return;
 	for (;;)
 	{
-		bool		deleted;
+		bool deleted;
 
 		CHECK_FOR_INTERRUPTS();
 		if (writer_find_delete(storage, row, &info))
@@ -569,8 +572,8 @@ scan_parallel_reinitialize(Relation rel, ParallelTableScanDesc pscan)
 static void
 begin_slices(MagicScanDesc *scan)
 {
-	MetaInfo	info;
-	Snapshot	snapshot;
+	MetaInfo info;
+	Snapshot snapshot;
 	MemoryContext old;
 
 	if (scan->reader != NULL)
@@ -579,7 +582,8 @@ begin_slices(MagicScanDesc *scan)
 	snapshot = metadata_snapshot(scan);
 	storage_read_meta(scan->base.rs_rd, &info);
 	scan->next_row = info.next_row;
-	scan->reader = row_reader_create(scan->base.rs_rd, RelationGetDescr(scan->base.rs_rd), scan->cxt);
+	scan->reader =
+		row_reader_create(scan->base.rs_rd, RelationGetDescr(scan->base.rs_rd), scan->cxt);
 	old = MemoryContextSwitchTo(scan->cxt);
 	scan->packs = directory_load(info.storage, snapshot, 0, InvalidRowNumber);
 	scan->deletes = delete_map_load(info.storage, snapshot, scan->cxt);
@@ -590,13 +594,13 @@ begin_slices(MagicScanDesc *scan)
 static void
 count_slice(MagicScanDesc *scan, RowNumber from, RowNumber to, double *stored, double *dead)
 {
-	int			low = 0;
-	int			high = scan->packs->n;
+	int low = 0;
+	int high = scan->packs->n;
 
 	*stored = 0;
 	while (low < high)
 	{
-		int			middle = (low + high) / 2;
+		int middle = (low + high) / 2;
 
 		if (scan->packs->packs[middle].first + scan->packs->packs[middle].span <= from)
 			low = middle + 1;
@@ -606,8 +610,8 @@ count_slice(MagicScanDesc *scan, RowNumber from, RowNumber to, double *stored, d
 	for (int i = low; i < scan->packs->n && scan->packs->packs[i].first < to; i++)
 	{
 		const PackEntry *pack = &scan->packs->packs[i];
-		RowNumber	start = Max(pack->first, from);
-		RowNumber	end = Min(pack->first + pack->span, to);
+		RowNumber start = Max(pack->first, from);
+		RowNumber end = Min(pack->first + pack->span, to);
 
 		/* In a pack with holes the rows are taken as evenly spread. */
 		*stored += (double) (end - start) * pack->rows / pack->span;
@@ -624,13 +628,14 @@ scan_analyze_block(TableScanDesc sscan, BlockNumber blockno)
 {
 	MagicScanDesc *scan = (MagicScanDesc *) sscan;
 	BlockNumber nblocks = RelationGetNumberOfBlocks(scan->base.rs_rd);
-	RowNumber	rows;
+	RowNumber rows;
 
 	begin_slices(scan);
 	nblocks = Max(nblocks, blockno + 1);
 	scan->slice_row = (RowNumber) ((double) scan->next_row * blockno / nblocks);
-	scan->slice_end = blockno + 1 == nblocks ? scan->next_row :
-		(RowNumber) ((double) scan->next_row * (blockno + 1) / nblocks);
+	scan->slice_end = blockno + 1 == nblocks
+						  ? scan->next_row
+						  : (RowNumber) ((double) scan->next_row * (blockno + 1) / nblocks);
 	if (scan->slice_end <= scan->slice_row)
 		return false;
 	rows = scan->slice_end - scan->slice_row;
@@ -646,7 +651,7 @@ scan_analyze_next_tuple(TableScanDesc sscan, TransactionId oldest_xmin, double *
 						double *deadrows, TupleTableSlot *slot)
 {
 	MagicScanDesc *scan = (MagicScanDesc *) sscan;
-	Snapshot	snapshot = metadata_snapshot(scan);
+	Snapshot snapshot = metadata_snapshot(scan);
 
 	if (!scan->slice_counted)
 	{
@@ -656,7 +661,7 @@ scan_analyze_next_tuple(TableScanDesc sscan, TransactionId oldest_xmin, double *
 	}
 	while (scan->slice_row < scan->slice_end)
 	{
-		RowNumber	row = scan->slice_row;
+		RowNumber row = scan->slice_row;
 
 		CHECK_FOR_INTERRUPTS();
 		scan->slice_row += scan->slice_step;
@@ -682,7 +687,8 @@ scan_sample_next_block(TableScanDesc sscan, SampleScanState *state)
 		begin_slices(scan);
 		scan->sample_block = InvalidBlockNumber;
 	}
-	nblocks = (BlockNumber) ((scan->next_row + ENGINE_ROWS_PER_TID_BLOCK - 1) / ENGINE_ROWS_PER_TID_BLOCK);
+	nblocks = (BlockNumber) ((scan->next_row + ENGINE_ROWS_PER_TID_BLOCK - 1) /
+							 ENGINE_ROWS_PER_TID_BLOCK);
 	if (tsm->NextSampleBlock)
 		scan->sample_block = tsm->NextSampleBlock(state, nblocks);
 	else
@@ -698,12 +704,13 @@ bool
 scan_sample_next_tuple(TableScanDesc sscan, SampleScanState *state, TupleTableSlot *slot)
 {
 	MagicScanDesc *scan = (MagicScanDesc *) sscan;
-	RowNumber	base = (RowNumber) scan->sample_block * ENGINE_ROWS_PER_TID_BLOCK;
+	RowNumber base = (RowNumber) scan->sample_block * ENGINE_ROWS_PER_TID_BLOCK;
 	OffsetNumber max_offset = (OffsetNumber) Min(scan->next_row - base, ENGINE_ROWS_PER_TID_BLOCK);
 
 	for (;;)
 	{
-		OffsetNumber offset = state->tsmroutine->NextSampleTuple(state, scan->sample_block, max_offset);
+		OffsetNumber offset =
+			state->tsmroutine->NextSampleTuple(state, scan->sample_block, max_offset);
 
 		CHECK_FOR_INTERRUPTS();
 		if (!OffsetNumberIsValid(offset))

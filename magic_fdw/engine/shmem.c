@@ -30,17 +30,17 @@
 
 typedef struct BackendSlot
 {
-	slock_t		mutex;
-	pg_atomic_uint32 n;			/* written under the mutex, read without to skip idle slots */
+	slock_t mutex;
+	pg_atomic_uint32 n; /* written under the mutex, read without to skip idle slots */
 	ReservedRange ranges[RANGES_PER_BACKEND];
 } BackendSlot;
 
 typedef struct EngineShared
 {
 	pg_atomic_uint64 change_counters[CHANGE_COUNTERS];
-	pg_atomic_uint32 writes[CHANGE_COUNTERS];	/* since the last merge */
-	pg_atomic_uint32 merge_due[CHANGE_COUNTERS];	/* at this many */
-	int			nslots;
+	pg_atomic_uint32 writes[CHANGE_COUNTERS];	 /* since the last merge */
+	pg_atomic_uint32 merge_due[CHANGE_COUNTERS]; /* at this many */
+	int nslots;
 	BackendSlot slots[FLEXIBLE_ARRAY_MEMBER];
 } EngineShared;
 
@@ -71,7 +71,7 @@ request_shmem(void)
 static void
 startup_shmem(void)
 {
-	bool		found;
+	bool found;
 
 	if (previous_startup_hook)
 		previous_startup_hook();
@@ -116,7 +116,7 @@ bool
 reserved_publish(const ReservedRange *range)
 {
 	BackendSlot *slot = my_slot();
-	uint32		n = pg_atomic_read_u32(&slot->n);
+	uint32 n = pg_atomic_read_u32(&slot->n);
 
 	if (n >= RANGES_PER_BACKEND)
 		return false;
@@ -138,7 +138,7 @@ reserved_room(void)
 static int
 find_own(BackendSlot *slot, uint64 storage, RowNumber first)
 {
-	int			n = (int) pg_atomic_read_u32(&slot->n);
+	int n = (int) pg_atomic_read_u32(&slot->n);
 
 	/* The newest range is the likeliest. */
 	for (int i = n - 1; i >= 0; i--)
@@ -153,7 +153,7 @@ reserved_set_appended(uint64 storage, RowNumber first, RowNumber appended, RowNu
 					  uint32 token)
 {
 	BackendSlot *slot = my_slot();
-	int			i = find_own(slot, storage, first);
+	int i = find_own(slot, storage, first);
 
 	if (i < 0)
 		elog(ERROR, "reserved row range not found");
@@ -169,8 +169,8 @@ void
 reserved_remove(uint64 storage, RowNumber first)
 {
 	BackendSlot *slot = my_slot();
-	int			i = find_own(slot, storage, first);
-	uint32		n;
+	int i = find_own(slot, storage, first);
+	uint32 n;
 
 	if (i < 0)
 		return;
@@ -204,7 +204,7 @@ reserved_find(uint64 storage, RowNumber row, ReservedRange *out)
 	for (int s = 0; s < shared->nslots; s++)
 	{
 		BackendSlot *slot = &shared->slots[s];
-		bool		found = false;
+		bool found = false;
 
 		if (pg_atomic_read_u32(&slot->n) == 0 || s == compat_my_proc_index())
 			continue;
@@ -231,15 +231,15 @@ reserved_find(uint64 storage, RowNumber row, ReservedRange *out)
 ReservedRange *
 reserved_list(uint64 storage, int *count)
 {
-	int			room = 64;
+	int room = 64;
 	ReservedRange *list = palloc(sizeof(ReservedRange) * room);
 	ReservedRange *copy = palloc(sizeof(ReservedRange) * RANGES_PER_BACKEND);
-	int			n = 0;
+	int n = 0;
 
 	for (int s = 0; s < shared->nslots; s++)
 	{
 		BackendSlot *slot = &shared->slots[s];
-		uint32		in_slot;
+		uint32 in_slot;
 
 		if (pg_atomic_read_u32(&slot->n) == 0)
 			continue;
@@ -278,10 +278,10 @@ change_counter(uint64 storage)
 bool
 merge_note_writes(uint64 storage, uint32 writes)
 {
-	int			i = counter_of(storage);
+	int i = counter_of(storage);
 
 	return pg_atomic_add_fetch_u32(&shared->writes[i], writes) >=
-		pg_atomic_read_u32(&shared->merge_due[i]);
+		   pg_atomic_read_u32(&shared->merge_due[i]);
 }
 
 /*
@@ -291,7 +291,7 @@ merge_note_writes(uint64 storage, uint32 writes)
 void
 merge_done(uint64 storage, uint32 remaining)
 {
-	int			i = counter_of(storage);
+	int i = counter_of(storage);
 
 	pg_atomic_write_u32(&shared->writes[i], 0);
 	pg_atomic_write_u32(&shared->merge_due[i], Max(MERGE_MIN_WRITES, remaining / 2));
@@ -300,7 +300,7 @@ merge_done(uint64 storage, uint32 remaining)
 uint64
 change_counter_read(uint64 storage)
 {
-	uint64		value = pg_atomic_read_u64(change_counter(storage));
+	uint64 value = pg_atomic_read_u64(change_counter(storage));
 
 	pg_read_barrier();
 	return value;

@@ -15,7 +15,7 @@
 static void
 magic_slot_init(TupleTableSlot *slot)
 {
-	MagicSlot  *magic = (MagicSlot *) slot;
+	MagicSlot *magic = (MagicSlot *) slot;
 
 	magic->source = SLOT_VALUES;
 	magic->needed = NULL;
@@ -38,30 +38,30 @@ magic_slot_clear(TupleTableSlot *slot)
 static void
 magic_slot_getsomeattrs(TupleTableSlot *slot, int natts)
 {
-	MagicSlot  *magic = (MagicSlot *) slot;
-	uint32		row = magic->index;
+	MagicSlot *magic = (MagicSlot *) slot;
+	uint32 row = magic->index;
 
 	switch (magic->source)
 	{
 		case SLOT_BLOCK:
-			{
-				BlockColumns *columns = magic->columns;
+		{
+			BlockColumns *columns = magic->columns;
 
-				for (int att = slot->tts_nvalid; att < natts; att++)
+			for (int att = slot->tts_nvalid; att < natts; att++)
+			{
+				if (magic->needed && !magic->needed[att])
 				{
-					if (magic->needed && !magic->needed[att])
-					{
-						slot->tts_values[att] = (Datum) 0;
-						slot->tts_isnull[att] = true;
-						continue;
-					}
-					if (!columns->decoded[att])
-						block_columns_decode(columns, att);
-					slot->tts_values[att] = columns->values[att][row];
-					slot->tts_isnull[att] = columns->nulls[att][row];
+					slot->tts_values[att] = (Datum) 0;
+					slot->tts_isnull[att] = true;
+					continue;
 				}
-				break;
+				if (!columns->decoded[att])
+					block_columns_decode(columns, att);
+				slot->tts_values[att] = columns->values[att][row];
+				slot->tts_isnull[att] = columns->nulls[att][row];
 			}
+			break;
+		}
 		case SLOT_PACK:
 			for (int att = slot->tts_nvalid; att < natts; att++)
 			{
@@ -71,14 +71,14 @@ magic_slot_getsomeattrs(TupleTableSlot *slot, int natts)
 					slot->tts_isnull[att] = true;
 					continue;
 				}
-				slot->tts_values[att] = pack_read_datum(magic->reader, att, row,
-														&slot->tts_isnull[att]);
+				slot->tts_values[att] =
+					pack_read_datum(magic->reader, att, row, &slot->tts_isnull[att]);
 			}
 			break;
 		case SLOT_SEGMENT:
 			for (int att = slot->tts_nvalid; att < natts; att++)
-				slot->tts_values[att] = segment_fetch_att(magic->writer, slot->tts_tupleDescriptor, att,
-														  row, &slot->tts_isnull[att]);
+				slot->tts_values[att] = segment_fetch_att(magic->writer, slot->tts_tupleDescriptor,
+														  att, row, &slot->tts_isnull[att]);
 			break;
 		case SLOT_VALUES:
 			elog(ERROR, "slot of a magic table has no row to read from");
@@ -89,7 +89,7 @@ magic_slot_getsomeattrs(TupleTableSlot *slot, int natts)
 static Datum
 magic_slot_getsysattr(TupleTableSlot *slot, int attnum, bool *isnull)
 {
-	MagicSlot  *magic = (MagicSlot *) slot;
+	MagicSlot *magic = (MagicSlot *) slot;
 
 	*isnull = false;
 	switch (attnum)
@@ -98,7 +98,8 @@ magic_slot_getsysattr(TupleTableSlot *slot, int attnum, bool *isnull)
 			return TransactionIdGetDatum(magic->xmin);
 		case MinCommandIdAttributeNumber:
 		case MaxCommandIdAttributeNumber:
-			return CommandIdGetDatum(magic->cmin == InvalidCommandId ? FirstCommandId : magic->cmin);
+			return CommandIdGetDatum(magic->cmin == InvalidCommandId ? FirstCommandId
+																	 : magic->cmin);
 		case MaxTransactionIdAttributeNumber:
 			return TransactionIdGetDatum(InvalidTransactionId);
 		default:
@@ -107,9 +108,7 @@ magic_slot_getsysattr(TupleTableSlot *slot, int attnum, bool *isnull)
 }
 
 /* Is the row of the current transaction? Asked by foreign keys; not in every major. */
-pg_attribute_unused()
-static bool
-magic_slot_is_current(TupleTableSlot *slot)
+pg_attribute_unused() static bool magic_slot_is_current(TupleTableSlot *slot)
 {
 	return TransactionIdIsCurrentTransactionId(((MagicSlot *) slot)->xmin);
 }
@@ -127,7 +126,7 @@ magic_slot_materialize(TupleTableSlot *slot)
 static void
 magic_slot_copyslot(TupleTableSlot *dst, TupleTableSlot *src)
 {
-	MagicSlot  *magic = (MagicSlot *) dst;
+	MagicSlot *magic = (MagicSlot *) dst;
 
 	magic->source = SLOT_VALUES;
 	TTSOpsVirtual.copyslot(dst, src);
@@ -140,7 +139,7 @@ magic_slot_copyslot(TupleTableSlot *dst, TupleTableSlot *src)
 static HeapTuple
 magic_slot_copy_heap_tuple(TupleTableSlot *slot)
 {
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	slot_getallattrs(slot);
 	tuple = heap_form_tuple(slot->tts_tupleDescriptor, slot->tts_values, slot->tts_isnull);
@@ -156,27 +155,25 @@ magic_slot_copy_minimal_tuple(TupleTableSlot *slot)
 	return heap_form_minimal_tuple(slot->tts_tupleDescriptor, slot->tts_values, slot->tts_isnull);
 }
 
-const TupleTableSlotOps TTSOpsMagic = {
-	.base_slot_size = sizeof(MagicSlot),
-	.init = magic_slot_init,
-	.release = magic_slot_release,
-	.clear = magic_slot_clear,
-	.getsomeattrs = magic_slot_getsomeattrs,
-	.getsysattr = magic_slot_getsysattr,
-	COMPAT_SLOT_IS_CURRENT(magic_slot_is_current)
-	.materialize = magic_slot_materialize,
-	.copyslot = magic_slot_copyslot,
-	.get_heap_tuple = NULL,
-	.get_minimal_tuple = NULL,
-	.copy_heap_tuple = magic_slot_copy_heap_tuple,
-	.copy_minimal_tuple = magic_slot_copy_minimal_tuple
-};
+const TupleTableSlotOps TTSOpsMagic = {.base_slot_size = sizeof(MagicSlot),
+									   .init = magic_slot_init,
+									   .release = magic_slot_release,
+									   .clear = magic_slot_clear,
+									   .getsomeattrs = magic_slot_getsomeattrs,
+									   .getsysattr = magic_slot_getsysattr,
+									   COMPAT_SLOT_IS_CURRENT(magic_slot_is_current).materialize =
+										   magic_slot_materialize,
+									   .copyslot = magic_slot_copyslot,
+									   .get_heap_tuple = NULL,
+									   .get_minimal_tuple = NULL,
+									   .copy_heap_tuple = magic_slot_copy_heap_tuple,
+									   .copy_minimal_tuple = magic_slot_copy_minimal_tuple};
 
 static MagicSlot *
 store(TupleTableSlot *slot, SlotSource source, uint32 index, RowNumber number, TransactionId xmin,
 	  CommandId cmin)
 {
-	MagicSlot  *magic = (MagicSlot *) slot;
+	MagicSlot *magic = (MagicSlot *) slot;
 
 	Assert(slot_is_magic(slot));
 	if (TTS_SHOULDFREE(slot))
@@ -231,7 +228,8 @@ block_columns_create(MemoryContext cxt, int natts)
 
 /* Moves to another block: nothing is decoded of it yet. */
 void
-block_columns_set(BlockColumns *columns, PackReader *reader, PackWriter *writer, int block, int nrows)
+block_columns_set(BlockColumns *columns, PackReader *reader, PackWriter *writer, int block,
+				  int nrows)
 {
 	columns->reader = reader;
 	columns->writer = writer;
@@ -254,11 +252,11 @@ block_columns_decode(BlockColumns *columns, int att)
 						 columns->nulls[att]);
 	else
 	{
-		uint32		base = (uint32) columns->block * PACK_VECTOR;
+		uint32 base = (uint32) columns->block * PACK_VECTOR;
 
 		for (int i = 0; i < columns->nrows; i++)
-			columns->values[att][i] = segment_fetch_att(columns->writer, columns->desc, att, base + i,
-														&columns->nulls[att][i]);
+			columns->values[att][i] = segment_fetch_att(columns->writer, columns->desc, att,
+														base + i, &columns->nulls[att][i]);
 	}
 	columns->decoded[att] = true;
 }

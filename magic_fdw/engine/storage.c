@@ -36,17 +36,17 @@
 #include "utils/snapmgr.h"
 
 #define META_BLOCK 0
-#define META_MAGIC 0x4347414d	/* "MAGC" */
-#define PAGE_MAGIC 0x504d		/* "MP" */
+#define META_MAGIC 0x4347414d /* "MAGC" */
+#define PAGE_MAGIC 0x504d	  /* "MP" */
 
 /* What block 0 holds after the page header. Little-endian. */
 typedef struct MetaPage
 {
-	uint32		magic;
-	uint32		version;
-	uint64		storage;
-	uint64		rewriter;		/* full xid of the transaction that rewrote the table, or 0 */
-	uint64		next_row;
+	uint32 magic;
+	uint32 version;
+	uint64 storage;
+	uint64 rewriter; /* full xid of the transaction that rewrote the table, or 0 */
+	uint64 next_row;
 } MetaPage;
 
 StaticAssertDecl(sizeof(MetaPage) == 32, "layout of the metapage");
@@ -55,9 +55,9 @@ StaticAssertDecl(offsetof(MetaPage, next_row) == 24, "layout of the metapage");
 /* What follows the header of a pack page. */
 typedef struct PageTag
 {
-	uint16		magic;
-	uint16		version;
-	uint32		index;			/* of the page in its extent */
+	uint16 magic;
+	uint16 version;
+	uint32 index; /* of the page in its extent */
 } PageTag;
 
 StaticAssertDecl(sizeof(PageTag) == 8, "layout of the page tag");
@@ -70,20 +70,20 @@ StaticAssertDecl(MAXALIGN(SizeOfPageHeaderData) + sizeof(PageTag) + PACK_PAGE_PA
 static MetaPage *
 meta_of(Relation rel, Page page)
 {
-	MetaPage   *meta = (MetaPage *) PageGetContents(page);
+	MetaPage *meta = (MetaPage *) PageGetContents(page);
 
 	if (PageIsNew(page) || meta->magic != META_MAGIC)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("block %u of relation \"%s\" is not a metapage of the magic engine", META_BLOCK,
-						RelationGetRelationName(rel)),
-				 errhint("Restore the table from a backup.")));
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("block %u of relation \"%s\" is not a metapage of the magic engine",
+							   META_BLOCK, RelationGetRelationName(rel)),
+						errhint("Restore the table from a backup.")));
 	if (meta->version != MAGIC_FORMAT_VERSION)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("relation \"%s\" has magic format version %u, this library reads version %u",
-						RelationGetRelationName(rel), meta->version, MAGIC_FORMAT_VERSION),
-				 errhint("Install the version of magic_fdw that wrote the table.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("relation \"%s\" has magic format version %u, this library reads version %u",
+					RelationGetRelationName(rel), meta->version, MAGIC_FORMAT_VERSION),
+			 errhint("Install the version of magic_fdw that wrote the table.")));
 	return meta;
 }
 
@@ -91,8 +91,8 @@ meta_of(Relation rel, Page page)
 void
 storage_read_meta(Relation rel, MetaInfo *info)
 {
-	Buffer		buffer = ReadBuffer(rel, META_BLOCK);
-	MetaPage   *meta;
+	Buffer buffer = ReadBuffer(rel, META_BLOCK);
+	MetaPage *meta;
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	meta = meta_of(rel, BufferGetPage(buffer));
@@ -109,8 +109,8 @@ storage_read_meta(Relation rel, MetaInfo *info)
 void
 storage_read_meta_and_ranges(Relation rel, MetaInfo *info, ReservedRange **ranges, int *count)
 {
-	Buffer		buffer = ReadBuffer(rel, META_BLOCK);
-	MetaPage   *meta;
+	Buffer buffer = ReadBuffer(rel, META_BLOCK);
+	MetaPage *meta;
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	meta = meta_of(rel, BufferGetPage(buffer));
@@ -132,9 +132,9 @@ bool
 storage_id_if_readable(Relation rel, uint64 *storage)
 {
 	SMgrRelation smgr = RelationGetSmgr(rel);
-	Buffer		buffer;
-	MetaPage   *meta;
-	bool		good;
+	Buffer buffer;
+	MetaPage *meta;
+	bool good;
 
 	if (rel->rd_amcache == NULL)
 	{
@@ -144,7 +144,7 @@ storage_id_if_readable(Relation rel, uint64 *storage)
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		meta = (MetaPage *) PageGetContents(BufferGetPage(buffer));
 		good = !PageIsNew(BufferGetPage(buffer)) && meta->magic == META_MAGIC &&
-			meta->version == MAGIC_FORMAT_VERSION;
+			   meta->version == MAGIC_FORMAT_VERSION;
 		UnlockReleaseBuffer(buffer);
 		if (!good)
 			return false;
@@ -158,7 +158,7 @@ storage_id(Relation rel)
 {
 	if (rel->rd_amcache == NULL)
 	{
-		MetaInfo	info;
+		MetaInfo info;
 
 		storage_read_meta(rel, &info);
 		rel->rd_amcache = MemoryContextAlloc(CacheMemoryContext, sizeof(uint64));
@@ -179,7 +179,7 @@ storage_forget_cached(Relation rel)
 static uint64
 new_storage_id(void)
 {
-	uint64		id;
+	uint64 id;
 
 	/* Random, never from a sequence: ids of copies of a database must not collide with new ones. */
 	do
@@ -195,7 +195,7 @@ new_storage_id(void)
 static void
 fill_metapage(Page page, uint64 rewriter)
 {
-	MetaPage   *meta;
+	MetaPage *meta;
 
 	PageInit(page, BLCKSZ, 0);
 	meta = (MetaPage *) PageGetContents(page);
@@ -218,8 +218,8 @@ storage_create(const RelFileLocator *locator, char persistence, bool rewrite)
 	RelFileLocator file = *locator;
 	SMgrRelation smgr = RelationCreateStorage(file, persistence, true);
 	PGIOAlignedBlock block;
-	Page		page = (Page) block.data;
-	uint64		rewriter = rewrite ? U64FromFullTransactionId(GetCurrentFullTransactionId()) : 0;
+	Page page = (Page) block.data;
+	uint64 rewriter = rewrite ? U64FromFullTransactionId(GetCurrentFullTransactionId()) : 0;
 
 	fill_metapage(page, rewriter);
 	/*
@@ -238,8 +238,8 @@ storage_create(const RelFileLocator *locator, char persistence, bool rewrite)
 void
 storage_set_rewriter(Relation rel)
 {
-	uint64		xid = U64FromFullTransactionId(GetCurrentFullTransactionId());
-	Buffer		buffer = ReadBuffer(rel, META_BLOCK);
+	uint64 xid = U64FromFullTransactionId(GetCurrentFullTransactionId());
+	Buffer buffer = ReadBuffer(rel, META_BLOCK);
 	GenericXLogState *state;
 
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
@@ -253,9 +253,9 @@ storage_set_rewriter(Relation rel)
 void
 storage_reset(Relation rel)
 {
-	Buffer		buffer;
+	Buffer buffer;
 	GenericXLogState *state;
-	uint64		rewriter;
+	uint64 rewriter;
 
 	RelationTruncate(rel, 1);
 	buffer = ReadBuffer(rel, META_BLOCK);
@@ -277,21 +277,21 @@ storage_reset(Relation rel)
 RowNumber
 storage_reserve_rows(Relation rel, uint64 wanted, ReservedRange *publish)
 {
-	Buffer		buffer = ReadBuffer(rel, META_BLOCK);
+	Buffer buffer = ReadBuffer(rel, META_BLOCK);
 	GenericXLogState *state;
-	MetaPage   *meta;
-	RowNumber	first;
-	bool		published;
+	MetaPage *meta;
+	RowNumber first;
+	bool published;
 
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	state = GenericXLogStart(rel);
 	meta = meta_of(rel, GenericXLogRegisterBuffer(state, buffer, 0));
 	first = meta->next_row;
 	if (wanted > ROW_NUMBER_LIMIT - first)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("relation \"%s\" has used up its row numbers", RelationGetRelationName(rel)),
-				 errhint("VACUUM FULL numbers the rows anew.")));
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("relation \"%s\" has used up its row numbers",
+							   RelationGetRelationName(rel)),
+						errhint("VACUUM FULL numbers the rows anew.")));
 	meta->next_row = first + wanted;
 
 	if (publish->reserved == first && publish->reserved != 0)
@@ -309,9 +309,8 @@ storage_reserve_rows(Relation rel, uint64 wanted, ReservedRange *publish)
 		published = reserved_publish(publish);
 	}
 	if (!published)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("too many magic tables written in enclosing subtransactions")));
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("too many magic tables written in enclosing subtransactions")));
 	GenericXLogFinish(state);
 	UnlockReleaseBuffer(buffer);
 	return first;
@@ -321,7 +320,7 @@ storage_reserve_rows(Relation rel, uint64 wanted, ReservedRange *publish)
 void
 storage_give_back_rows(Relation rel, RowNumber from, RowNumber to)
 {
-	Buffer		buffer = ReadBuffer(rel, META_BLOCK);
+	Buffer buffer = ReadBuffer(rel, META_BLOCK);
 
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	if (meta_of(rel, BufferGetPage(buffer))->next_row == to)
@@ -338,7 +337,7 @@ storage_give_back_rows(Relation rel, RowNumber from, RowNumber to)
 void
 storage_check_snapshot(Relation rel, Snapshot snapshot)
 {
-	MetaInfo	info;
+	MetaInfo info;
 	TransactionId xid;
 
 	if (!IsMVCCSnapshot(snapshot))
@@ -351,7 +350,8 @@ storage_check_snapshot(Relation rel, Snapshot snapshot)
 		return;
 	/* An xid from before the current epoch is older than any snapshot. */
 	if (U64FromFullTransactionId(ReadNextFullTransactionId()) -
-		U64FromFullTransactionId(info.rewriter) > (uint64) PG_INT32_MAX)
+			U64FromFullTransactionId(info.rewriter) >
+		(uint64) PG_INT32_MAX)
 		return;
 	if (XidInMVCCSnapshot(xid, snapshot))
 		ereport(ERROR,
@@ -366,7 +366,7 @@ storage_check_snapshot(Relation rel, Snapshot snapshot)
 static uint32
 pages_for(uint64 length)
 {
-	uint64		pages = (length + PACK_PAGE_PAYLOAD - 1) / PACK_PAGE_PAYLOAD;
+	uint64 pages = (length + PACK_PAGE_PAYLOAD - 1) / PACK_PAGE_PAYLOAD;
 
 	if (pages > MaxBlockNumber / 2)
 		elog(ERROR, "pack of " UINT64_FORMAT " bytes is too large", length);
@@ -377,9 +377,9 @@ pages_for(uint64 length)
 static void
 fill_pack_page(Page page, const PackBytes *bytes, uint32 index, TransactionId xid)
 {
-	uint64		offset = (uint64) index * PACK_PAGE_PAYLOAD;
-	uint32		n = (uint32) Min(bytes->length - offset, PACK_PAGE_PAYLOAD);
-	PageTag		tag = {.magic = PAGE_MAGIC, .version = MAGIC_FORMAT_VERSION, .index = index};
+	uint64 offset = (uint64) index * PACK_PAGE_PAYLOAD;
+	uint32 n = (uint32) Min(bytes->length - offset, PACK_PAGE_PAYLOAD);
+	PageTag tag = {.magic = PAGE_MAGIC, .version = MAGIC_FORMAT_VERSION, .index = index};
 
 	PageInit(page, BLCKSZ, 0);
 	memcpy(PageGetContents(page), &tag, sizeof(tag));
@@ -397,19 +397,18 @@ static void
 write_pages(Relation rel, const PackBytes *bytes, bool reuse, Extent *extent)
 {
 	TransactionId xid = GetCurrentTransactionId();
-	uint32		total = pages_for(bytes->length);
+	uint32 total = pages_for(bytes->length);
 	BufferAccessStrategy strategy = GetAccessStrategy(BAS_BULKWRITE);
-	Buffer		buffers[PAGES_PER_RECORD];
-	bool		lock = !RELATION_IS_LOCAL(rel);
+	Buffer buffers[PAGES_PER_RECORD];
+	bool lock = !RELATION_IS_LOCAL(rel);
 	BlockNumber first;
-
 
 	if (lock)
 		LockRelationForExtension(rel, ExclusiveLock);
 	first = reuse ? extent->first : RelationGetNumberOfBlocks(rel);
 	for (uint32 done = 0; done < total;)
 	{
-		int			n = Min(total - done, PAGES_PER_RECORD);
+		int n = Min(total - done, PAGES_PER_RECORD);
 
 		CHECK_FOR_INTERRUPTS();
 		for (int i = 0; i < n; i++)
@@ -418,7 +417,8 @@ write_pages(Relation rel, const PackBytes *bytes, bool reuse, Extent *extent)
 				buffers[i] = ReadBufferExtended(rel, MAIN_FORKNUM, first + done + i,
 												RBM_ZERO_AND_LOCK, strategy);
 			else
-				buffers[i] = ReadBufferExtended(rel, MAIN_FORKNUM, P_NEW, RBM_ZERO_AND_LOCK, strategy);
+				buffers[i] =
+					ReadBufferExtended(rel, MAIN_FORKNUM, P_NEW, RBM_ZERO_AND_LOCK, strategy);
 			if (BufferGetBlockNumber(buffers[i]) != first + done + i)
 				elog(ERROR, "unexpected block %u while extending relation \"%s\"",
 					 BufferGetBlockNumber(buffers[i]), RelationGetRelationName(rel));
@@ -433,7 +433,7 @@ write_pages(Relation rel, const PackBytes *bytes, bool reuse, Extent *extent)
 		}
 		if (RelationNeedsWAL(rel))
 		{
-			XLogRecPtr	lsn;
+			XLogRecPtr lsn;
 
 			XLogBeginInsert();
 			for (int i = 0; i < n; i++)
@@ -458,7 +458,7 @@ write_pages(Relation rel, const PackBytes *bytes, bool reuse, Extent *extent)
 void
 storage_write_pack(Relation rel, const PackBytes *bytes, Extent *extent)
 {
-	bool		reuse = extent_take_free(rel, pages_for(bytes->length), MaxBlockNumber, extent);
+	bool reuse = extent_take_free(rel, pages_for(bytes->length), MaxBlockNumber, extent);
 
 	write_pages(rel, bytes, reuse, extent);
 }
@@ -471,7 +471,7 @@ bool
 storage_copy_pack_down(Relation rel, const Extent *from, uint64 length, Extent *to)
 {
 	PagedSource source;
-	PackBytes	bytes = {.length = length};
+	PackBytes bytes = {.length = length};
 
 	if (!extent_take_free(rel, from->pages, from->first, to))
 		return false;
@@ -480,7 +480,7 @@ storage_copy_pack_down(Relation rel, const Extent *from, uint64 length, Extent *
 	source.copies = true;
 	for (uint64 done = 0; done < length;)
 	{
-		uint32		n = (uint32) Min(length - done, (uint64) 64 * PACK_PAGE_PAYLOAD);
+		uint32 n = (uint32) Min(length - done, (uint64) 64 * PACK_PAGE_PAYLOAD);
 
 		(void) source.base.fetch(&source.base, 0, done, n, bytes.data + done);
 		done += n;
@@ -495,16 +495,17 @@ storage_copy_pack_down(Relation rel, const Extent *from, uint64 length, Extent *
 void
 storage_check_page(Relation rel, Page page, BlockNumber block, uint32 index)
 {
-	PageTag		tag;
+	PageTag tag;
 
 	memcpy(&tag, PageGetContents(page), sizeof(tag));
 	if (PageIsNew(page) || tag.magic != PAGE_MAGIC || tag.index != index)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("block %u of relation \"%s\" is not the page of a pack that the directory says",
-						block, RelationGetRelationName(rel)),
-				 errdetail("Expected page %u of a pack.", index),
-				 errhint("Run magic.verify() on the table and restore it from a backup.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("block %u of relation \"%s\" is not the page of a pack that the directory says",
+					block, RelationGetRelationName(rel)),
+			 errdetail("Expected page %u of a pack.", index),
+			 errhint("Run magic.verify() on the table and restore it from a backup.")));
 }
 
 /*
@@ -515,15 +516,14 @@ storage_check_page(Relation rel, Page page, BlockNumber block, uint32 index)
 bool
 storage_page_leaked(Relation rel, BlockNumber block, TransactionId horizon)
 {
-	Buffer		buffer = ReadBufferExtended(rel, MAIN_FORKNUM, block, RBM_NORMAL, NULL);
-	Page		page;
-	bool		leaked;
+	Buffer buffer = ReadBufferExtended(rel, MAIN_FORKNUM, block, RBM_NORMAL, NULL);
+	Page page;
+	bool leaked;
 
 	/* The lock waits for a writer that has just extended the file. */
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	page = BufferGetPage(buffer);
-	leaked = PageIsNew(page) ||
-		TransactionIdPrecedes(((PageHeader) page)->pd_prune_xid, horizon);
+	leaked = PageIsNew(page) || TransactionIdPrecedes(((PageHeader) page)->pd_prune_xid, horizon);
 	UnlockReleaseBuffer(buffer);
 	return leaked;
 }
@@ -532,7 +532,7 @@ storage_page_leaked(Relation rel, BlockNumber block, TransactionId horizon)
 TransactionId
 storage_page_writer(Relation rel, BlockNumber block)
 {
-	Buffer		buffer = ReadBufferExtended(rel, MAIN_FORKNUM, block, RBM_NORMAL, NULL);
+	Buffer buffer = ReadBufferExtended(rel, MAIN_FORKNUM, block, RBM_NORMAL, NULL);
 	TransactionId xid = InvalidTransactionId;
 
 	/* The lock waits for a writer that has just extended the file. */
@@ -552,12 +552,13 @@ storage_conflict_record(Relation rel, TransactionId latest_removed)
 {
 	xl_btree_reuse_page record;
 	FullTransactionId next = ReadNextFullTransactionId();
-	uint64		full;
+	uint64 full;
 
-	if (!RelationNeedsWAL(rel) || !XLogStandbyInfoActive() || !TransactionIdIsNormal(latest_removed))
+	if (!RelationNeedsWAL(rel) || !XLogStandbyInfoActive() ||
+		!TransactionIdIsNormal(latest_removed))
 		return;
-	full = U64FromFullTransactionId(next) -
-		(uint32) (XidFromFullTransactionId(next) - latest_removed);
+	full =
+		U64FromFullTransactionId(next) - (uint32) (XidFromFullTransactionId(next) - latest_removed);
 	compat_fill_reuse_page(&record, rel, InvalidBlockNumber, FullTransactionIdFromU64(full));
 	XLogBeginInsert();
 	XLogRegisterData((char *) &record, SizeOfBtreeReusePage);

@@ -18,7 +18,7 @@ static Buffer
 read_pack_page(PagedSource *src, uint32 index)
 {
 	BlockNumber block = src->first + index;
-	Buffer		buffer = ReadBufferExtended(src->rel, MAIN_FORKNUM, block, RBM_NORMAL, src->strategy);
+	Buffer buffer = ReadBufferExtended(src->rel, MAIN_FORKNUM, block, RBM_NORMAL, src->strategy);
 
 	pack_note_place(NameStr(src->rel->rd_rel->relname), block);
 	storage_check_page(src->rel, BufferGetPage(buffer), block, index);
@@ -29,10 +29,10 @@ static const uint8 *
 paged_fetch(PackSource *source, int stream, uint64 offset, uint32 length, uint8 *scratch)
 {
 	PagedSource *src = (PagedSource *) source;
-	uint32		index = (uint32) (offset / PACK_PAGE_PAYLOAD);
-	uint32		start = (uint32) (offset % PACK_PAGE_PAYLOAD);
-	int			slot = Min(stream, src->nstreams - 1);
-	Buffer		pin = src->pins[slot];
+	uint32 index = (uint32) (offset / PACK_PAGE_PAYLOAD);
+	uint32 start = (uint32) (offset % PACK_PAGE_PAYLOAD);
+	int slot = Min(stream, src->nstreams - 1);
+	Buffer pin = src->pins[slot];
 
 	/* The pin of a stream moves from page to page; the last slot is shared, its readers copy. */
 	if (!BufferIsValid(pin) || BufferGetBlockNumber(pin) != src->first + index)
@@ -44,12 +44,13 @@ paged_fetch(PackSource *source, int stream, uint64 offset, uint32 length, uint8 
 		}
 		src->pins[slot] = pin = read_pack_page(src, index);
 	}
-	if (!src->copies && start + (uint64) length <= PACK_PAGE_PAYLOAD && (slot < PINNED_STREAMS || length == 0))
+	if (!src->copies && start + (uint64) length <= PACK_PAGE_PAYLOAD &&
+		(slot < PINNED_STREAMS || length == 0))
 		return (const uint8 *) BufferGetPage(pin) + PAGE_PAYLOAD_OFFSET + start;
 
 	for (uint32 done = 0; done < length;)
 	{
-		uint32		n = Min(length - done, PACK_PAGE_PAYLOAD - start);
+		uint32 n = Min(length - done, PACK_PAGE_PAYLOAD - start);
 
 		if (done > 0)
 		{
@@ -79,10 +80,9 @@ paged_source_init(PagedSource *source, Relation rel, const Extent *extent, uint6
 				  BufferAccessStrategy strategy)
 {
 	if ((uint64) extent->pages * PACK_PAGE_PAYLOAD < length)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("pack at block %u of relation \"%s\" is longer than its extent", extent->first,
-						RelationGetRelationName(rel))));
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("pack at block %u of relation \"%s\" is longer than its extent",
+							   extent->first, RelationGetRelationName(rel))));
 	source->base.fetch = paged_fetch;
 	source->base.length = length;
 	source->rel = rel;
@@ -101,7 +101,7 @@ paged_source_release(PagedSource *source)
 {
 	for (int i = 0; i < source->nstreams; i++)
 	{
-		Buffer		pin = source->pins[i];
+		Buffer pin = source->pins[i];
 
 		source->pins[i] = InvalidBuffer;
 		if (BufferIsValid(pin))
@@ -123,7 +123,8 @@ stored_pack_open(StoredPack *stored, Relation rel, const PackEntry *entry, Tuple
 	stored->is_paged = entry->extent.pages > 0;
 	if (stored->is_paged)
 	{
-		paged_source_init(&stored->paged, rel, &entry->extent, entry->length, desc->natts, strategy);
+		paged_source_init(&stored->paged, rel, &entry->extent, entry->length, desc->natts,
+						  strategy);
 		stored->paged.copies = copies;
 		stored->reader = pack_open(&stored->paged.base, desc, cxt);
 	}

@@ -31,7 +31,7 @@ magic_slot_callbacks(Relation rel)
 typedef struct MagicIndexFetch
 {
 	IndexFetchTableData base;
-	RowReader  *reader;
+	RowReader *reader;
 	MemoryContext cxt;
 } MagicIndexFetch;
 
@@ -75,7 +75,8 @@ magic_index_fetch_tuple(IndexFetchTableData *scan, ItemPointer tid, Snapshot sna
 		return row_fetch(scan->rel, tid_to_row(tid), snapshot, slot);
 	/* a unique check: one row, under the index page's lock */
 	if (!IsMVCCSnapshot(snapshot))
-		return row_reader_fetch(row_reader_shared(scan->rel), tid_to_row(tid), snapshot, slot, all_dead);
+		return row_reader_fetch(row_reader_shared(scan->rel), tid_to_row(tid), snapshot, slot,
+								all_dead);
 	if (fetch->reader == NULL)
 	{
 		storage_check_snapshot(scan->rel, snapshot);
@@ -118,13 +119,14 @@ static TransactionId
 magic_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
 {
 	TransactionId horizon = directory_horizon();
-	int			freed = 0;
-	int			probes = 0;
-	bool		any = !delstate->bottomup;
+	int freed = 0;
+	int probes = 0;
+	bool any = !delstate->bottomup;
 
 	if (delstate->bottomup)
 		for (int i = 0; i < delstate->ndeltids && probes < BOTTOM_UP_PROBES &&
-			 freed < delstate->bottomupfreespace; i++)
+						freed < delstate->bottomupfreespace;
+			 i++)
 		{
 			TM_IndexDelete *entry = &delstate->deltids[i];
 			TM_IndexStatus *status = &delstate->status[entry->id];
@@ -179,7 +181,7 @@ magic_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double
 		*tuples = rel->rd_rel->reltuples;
 	else
 	{
-		MetaInfo	info;
+		MetaInfo info;
 
 		storage_read_meta(rel, &info);
 		*tuples = (double) info.next_row;
@@ -250,8 +252,7 @@ static const TableAmRoutine magic_methods = {
 	.scan_bitmap_next_tuple = NULL,
 
 	.scan_sample_next_block = scan_sample_next_block,
-	.scan_sample_next_tuple = scan_sample_next_tuple
-};
+	.scan_sample_next_tuple = scan_sample_next_tuple};
 
 Datum
 magic_tableam_handler(PG_FUNCTION_ARGS)

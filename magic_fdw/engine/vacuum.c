@@ -54,18 +54,18 @@ leave_vacuum_state(void)
 
 typedef struct DeadRows
 {
-	RowNumber	next_row;		/* rows at or above are live */
+	RowNumber next_row; /* rows at or above are live */
 	ReservedRange *reserved;
-	int			nreserved;
-	DeleteMap  *present;		/* rows that packs hold and that are not settled dead */
-	uint64		removed;
+	int nreserved;
+	DeleteMap *present; /* rows that packs hold and that are not settled dead */
+	uint64 removed;
 } DeadRows;
 
 static bool
 row_is_dead(ItemPointer tid, void *arg)
 {
-	DeadRows   *dead = arg;
-	RowNumber	row = tid_to_row(tid);
+	DeadRows *dead = arg;
+	RowNumber row = tid_to_row(tid);
 
 	if (row >= dead->next_row || delete_map_contains(dead->present, row))
 		return false;
@@ -79,17 +79,18 @@ row_is_dead(ItemPointer tid, void *arg)
 static void
 add_present(const PackEntry *pack, Relation rel, DeleteMap *settled, DeleteMap *present)
 {
-	TupleDesc	desc = RelationGetDescr(rel);
-	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "magic vacuum", ALLOCSET_SMALL_SIZES);
+	TupleDesc desc = RelationGetDescr(rel);
+	MemoryContext cxt =
+		AllocSetContextCreate(CurrentMemoryContext, "magic vacuum", ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(cxt);
-	StoredPack	stored;
+	StoredPack stored;
 	PackReader *reader;
-	uint32		positions[PACK_VECTOR];
+	uint32 positions[PACK_VECTOR];
 
 	reader = stored_pack_open(&stored, rel, pack, desc, NULL, false, cxt);
 	for (uint32 block = 0; block < pack_nblocks(reader); block++)
 	{
-		int			n = pack_block_rows(reader, block);
+		int n = pack_block_rows(reader, block);
 
 		CHECK_FOR_INTERRUPTS();
 		pack_block_positions(reader, block, positions);
@@ -106,18 +107,18 @@ add_present(const PackEntry *pack, Relation rel, DeleteMap *settled, DeleteMap *
 static bool
 vacuum_indexes(Relation rel, VacuumParams *params, BufferAccessStrategy strategy, double live)
 {
-	uint64		storage = storage_id(rel);
-	int			nindexes;
-	Relation   *indexes;
-	DeadRows	dead = {0};
+	uint64 storage = storage_id(rel);
+	int nindexes;
+	Relation *indexes;
+	DeadRows dead = {0};
 	TransactionId horizon = directory_horizon();
 	TransactionId newest;
-	MetaInfo	info;
-	Snapshot	snapshot;
-	PackList   *packs;
-	DeleteMap  *settled;
-	uint64		covered = 0;
-	bool		scan_needed;
+	MetaInfo info;
+	Snapshot snapshot;
+	PackList *packs;
+	DeleteMap *settled;
+	uint64 covered = 0;
+	bool scan_needed;
 	IndexBulkDeleteResult **results;
 
 	vac_open_indexes(rel, RowExclusiveLock, &nindexes, &indexes);
@@ -139,22 +140,25 @@ vacuum_indexes(Relation rel, VacuumParams *params, BufferAccessStrategy strategy
 	UnregisterSnapshot(snapshot);
 
 	scan_needed = params->index_cleanup != VACOPTVALUE_DISABLED &&
-		(TransactionIdIsValid(newest) || covered < info.next_row);
+				  (TransactionIdIsValid(newest) || covered < info.next_row);
 	if (scan_needed && TransactionIdIsValid(newest))
 		storage_conflict_record(rel, newest);
 	results = palloc0(sizeof(IndexBulkDeleteResult *) * nindexes);
 	for (int i = 0; i < nindexes; i++)
 	{
-		IndexVacuumInfo ivinfo = {.index = indexes[i], .estimated_count = true,
-		.message_level = DEBUG2, .num_heap_tuples = live, .strategy = strategy};
+		IndexVacuumInfo ivinfo = {.index = indexes[i],
+								  .estimated_count = true,
+								  .message_level = DEBUG2,
+								  .num_heap_tuples = live,
+								  .strategy = strategy};
 
 		if (scan_needed)
 			results[i] = index_bulk_delete(&ivinfo, NULL, row_is_dead, &dead);
 		if (params->index_cleanup != VACOPTVALUE_DISABLED)
 			results[i] = index_vacuum_cleanup(&ivinfo, results[i]);
 		if (results[i] != NULL && !results[i]->estimated_count)
-			vac_update_relstats(indexes[i], results[i]->num_pages, results[i]->num_index_tuples, 0, false,
-								InvalidTransactionId, InvalidMultiXactId, NULL, NULL, false);
+			vac_update_relstats(indexes[i], results[i]->num_pages, results[i]->num_index_tuples, 0,
+								false, InvalidTransactionId, InvalidMultiXactId, NULL, NULL, false);
 	}
 	vac_close_indexes(nindexes, indexes, NoLock);
 	return scan_needed;
@@ -175,14 +179,14 @@ compare_extents(const void *a, const void *b)
 static Extent *
 known_extents(Relation rel, TransactionId horizon, bool with_free, int *count)
 {
-	uint64		storage = storage_id(rel);
-	Extent	   *list = directory_references(storage, horizon, count);
+	uint64 storage = storage_id(rel);
+	Extent *list = directory_references(storage, horizon, count);
 
 	if (with_free)
 	{
-		Snapshot	snapshot = latest_snapshot_register();
+		Snapshot snapshot = latest_snapshot_register();
 		FreeExtent *free_list;
-		int			n = free_extent_list(storage, snapshot, &free_list);
+		int n = free_extent_list(storage, snapshot, &free_list);
 
 		list = repalloc_huge(list, sizeof(Extent) * (*count + n + 1));
 		for (int i = 0; i < n; i++)
@@ -196,7 +200,7 @@ known_extents(Relation rel, TransactionId horizon, bool with_free, int *count)
 static void
 record_leak(Relation rel, BlockNumber from, BlockNumber to)
 {
-	Extent		extent = {.first = from, .pages = to - from};
+	Extent extent = {.first = from, .pages = to - from};
 
 	if (to > from)
 		free_extent_insert(storage_id(rel), &extent);
@@ -211,8 +215,8 @@ sweep_leaked_pages(Relation rel)
 {
 	TransactionId horizon = directory_horizon();
 	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
-	int			n;
-	Extent	   *known = known_extents(rel, horizon, true, &n);
+	int n;
+	Extent *known = known_extents(rel, horizon, true, &n);
 	BlockNumber block = 1;
 
 	for (int i = 0; i <= n; i++)
@@ -241,14 +245,14 @@ static void
 truncate_tail(Relation rel)
 {
 	TransactionId horizon;
-	Extent	   *known;
-	int			n;
+	Extent *known;
+	int n;
 	BlockNumber nblocks;
 	BlockNumber end = 1;
-	Snapshot	snapshot;
+	Snapshot snapshot;
 	FreeExtent *free_list;
-	int			nfree;
-	uint64		storage = storage_id(rel);
+	int nfree;
+	uint64 storage = storage_id(rel);
 	TransactionId newest = InvalidTransactionId;
 
 	horizon = directory_horizon();
@@ -268,7 +272,7 @@ truncate_tail(Relation rel)
 	nfree = free_extent_list(storage, snapshot, &free_list);
 	for (int i = 0; i < nfree; i++)
 	{
-		Extent	   *extent = &free_list[i].extent;
+		Extent *extent = &free_list[i].extent;
 
 		if (extent->first + extent->pages <= end)
 			continue;
@@ -282,7 +286,7 @@ truncate_tail(Relation rel)
 	{
 		for (int i = 0; i < nfree; i++)
 		{
-			Extent	   *extent = &free_list[i].extent;
+			Extent *extent = &free_list[i].extent;
 
 			if (extent->first + extent->pages <= end)
 				continue;
@@ -290,7 +294,7 @@ truncate_tail(Relation rel)
 				continue;
 			if (extent->first < end)
 			{
-				Extent		rest = {.first = extent->first, .pages = end - extent->first};
+				Extent rest = {.first = extent->first, .pages = end - extent->first};
 
 				free_extent_insert(storage, &rest);
 			}
@@ -308,10 +312,10 @@ truncate_tail(Relation rel)
 static void
 count_rows(Relation rel, double *live, double *dead)
 {
-	Snapshot	snapshot = latest_snapshot_register();
-	PackList   *packs = directory_load(storage_id(rel), snapshot, 0, InvalidRowNumber);
-	DeleteMap  *deletes = delete_map_load(storage_id(rel), snapshot, CurrentMemoryContext);
-	double		stored = 0;
+	Snapshot snapshot = latest_snapshot_register();
+	PackList *packs = directory_load(storage_id(rel), snapshot, 0, InvalidRowNumber);
+	DeleteMap *deletes = delete_map_load(storage_id(rel), snapshot, CurrentMemoryContext);
+	double stored = 0;
 
 	for (int i = 0; i < packs->n; i++)
 		stored += packs->packs[i].rows;
@@ -325,10 +329,10 @@ vacuum_table(Relation rel, VacuumParams *params, BufferAccessStrategy strategy)
 {
 	MemoryContext cxt;
 	MemoryContext old;
-	double		live;
-	double		dead;
-	int64		replaced;
-	bool		has_indexes;
+	double live;
+	double dead;
+	int64 replaced;
+	bool has_indexes;
 	TransactionId frozen_xid;
 
 	leave_vacuum_state();
@@ -358,10 +362,10 @@ vacuum_table(Relation rel, VacuumParams *params, BufferAccessStrategy strategy)
 						 (PgStat_Counter) dead);
 	pgstat_progress_end_command();
 	if (params->options & VACOPT_VERBOSE)
-		ereport(INFO,
-				(errmsg("\"%s\": %.0f rows, %.0f dead rows, " INT64_FORMAT " packs replaced, %u pages",
-						RelationGetRelationName(rel), live, dead, replaced,
-						RelationGetNumberOfBlocks(rel))));
+		ereport(INFO, (errmsg("\"%s\": %.0f rows, %.0f dead rows, " INT64_FORMAT
+							  " packs replaced, %u pages",
+							  RelationGetRelationName(rel), live, dead, replaced,
+							  RelationGetNumberOfBlocks(rel))));
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);
 }

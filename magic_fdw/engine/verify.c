@@ -38,19 +38,19 @@ PGDLLEXPORT Datum magic_table_size(PG_FUNCTION_ARGS);
 typedef struct Verify
 {
 	ReturnSetInfo *result;
-	Relation	rel;
-	MetaInfo	meta;
-	Snapshot	snapshot;
-	PackList   *packs;
-	const PackEntry *pack;		/* being checked */
-	MemoryContext cxt;			/* of what outlives a part */
+	Relation rel;
+	MetaInfo meta;
+	Snapshot snapshot;
+	PackList *packs;
+	const PackEntry *pack; /* being checked */
+	MemoryContext cxt;	   /* of what outlives a part */
 } Verify;
 
 static void
 report(Verify *verify, const char *part, int64 block, int64 row, const char *problem)
 {
-	Datum		values[4];
-	bool		nulls[4] = {0};
+	Datum values[4];
+	bool nulls[4] = {0};
 
 	values[0] = CStringGetTextDatum(part);
 	values[1] = Int64GetDatum(block);
@@ -64,7 +64,7 @@ report(Verify *verify, const char *part, int64 block, int64 row, const char *pro
 static void
 report_pack(void *arg, int att, const char *problem)
 {
-	Verify	   *verify = arg;
+	Verify *verify = arg;
 	const char *part = "pack";
 
 	if (att >= 0 && att < RelationGetNumberOfAttributes(verify->rel))
@@ -79,9 +79,10 @@ report_pack(void *arg, int att, const char *problem)
  * `part`, or of the pack being checked if that is NULL. The part's memory goes with it.
  */
 static void
-guarded(Verify *verify, void (*check) (Verify *verify, void *arg), void *arg, const char *part)
+guarded(Verify *verify, void (*check)(Verify *verify, void *arg), void *arg, const char *part)
 {
-	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "magic verify", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext cxt =
+		AllocSetContextCreate(CurrentMemoryContext, "magic verify", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(cxt);
 	ResourceOwner owner = CurrentResourceOwner;
 
@@ -96,7 +97,7 @@ guarded(Verify *verify, void (*check) (Verify *verify, void *arg), void *arg, co
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData *error;
 		const char *problem;
 
 		MemoryContextSwitchTo(cxt);
@@ -105,9 +106,11 @@ guarded(Verify *verify, void (*check) (Verify *verify, void *arg), void *arg, co
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(cxt);
 		CurrentResourceOwner = owner;
-		if (error->sqlerrcode != ERRCODE_DATA_CORRUPTED && error->sqlerrcode != ERRCODE_INDEX_CORRUPTED)
+		if (error->sqlerrcode != ERRCODE_DATA_CORRUPTED &&
+			error->sqlerrcode != ERRCODE_INDEX_CORRUPTED)
 			ReThrowError(error);
-		problem = error->detail ? psprintf("%s: %s", error->message, error->detail) : error->message;
+		problem =
+			error->detail ? psprintf("%s: %s", error->message, error->detail) : error->message;
 		if (part != NULL)
 			report(verify, part, -1, -1, problem);
 		else
@@ -122,9 +125,9 @@ static void
 verify_pack_bytes(Verify *verify, void *arg)
 {
 	const PackEntry *pack = arg;
-	StoredPack	stored;
-	PackReader *reader = stored_pack_open(&stored, verify->rel, pack, RelationGetDescr(verify->rel), NULL,
-										  false, CurrentMemoryContext);
+	StoredPack stored;
+	PackReader *reader = stored_pack_open(&stored, verify->rel, pack, RelationGetDescr(verify->rel),
+										  NULL, false, CurrentMemoryContext);
 
 	if (pack_nrows(reader) != pack->rows || pack_span(reader) != pack->span)
 		report_pack(verify, -1, "has other rows than the directory says");
@@ -158,7 +161,7 @@ static void
 verify_extents(Verify *verify)
 {
 	PackEntry **sorted = palloc(sizeof(PackEntry *) * (verify->packs->n + 1));
-	int			n = 0;
+	int n = 0;
 
 	for (int i = 0; i < verify->packs->n; i++)
 		if (verify->packs->packs[i].extent.pages > 0)
@@ -173,15 +176,15 @@ verify_extents(Verify *verify)
 static void
 verify_delta(const DeltaRow *row, void *arg)
 {
-	Verify	   *verify = arg;
+	Verify *verify = arg;
 	const uint8 *p = row->entries;
 	const uint8 *end = p + row->length;
 	DeltaCursor cursor = {0};
-	DeltaEntry	entry;
+	DeltaEntry entry;
 
 	while (delta_next(&p, end, &cursor, &entry))
 	{
-		RowNumber	number = row->block * DELETE_BLOCK_ROWS + entry.offset;
+		RowNumber number = row->block * DELETE_BLOCK_ROWS + entry.offset;
 
 		if (number >= verify->meta.next_row)
 			report(verify, "deletions", -1, number, "row number was never given out");
@@ -210,7 +213,7 @@ load_directory(Verify *verify, void *arg)
 static bool
 given_out(Verify *verify, RowNumber row)
 {
-	MetaInfo	now;
+	MetaInfo now;
 
 	if (row < verify->meta.next_row)
 		return true;
@@ -222,14 +225,14 @@ given_out(Verify *verify, RowNumber row)
 static void
 verify_index(Verify *verify, void *arg)
 {
-	Relation	index = arg;
+	Relation index = arg;
 	const char *part = psprintf("index %s", RelationGetRelationName(index));
 	IndexScanDesc scan = index_beginscan(verify->rel, index, SnapshotAny, 0, 0);
-	DeleteMap  *indexed = delete_map_create(CurrentMemoryContext);
-	IndexInfo  *info = BuildIndexInfo(index);
-	EState	   *estate = CreateExecutorState();
+	DeleteMap *indexed = delete_map_create(CurrentMemoryContext);
+	IndexInfo *info = BuildIndexInfo(index);
+	EState *estate = CreateExecutorState();
 	ExprContext *econtext = GetPerTupleExprContext(estate);
-	ExprState  *predicate = ExecPrepareQual(info->ii_Predicate, estate);
+	ExprState *predicate = ExecPrepareQual(info->ii_Predicate, estate);
 	TupleTableSlot *slot = table_slot_create(verify->rel, NULL);
 	TableScanDesc rows;
 	ItemPointer tid;
@@ -238,7 +241,7 @@ verify_index(Verify *verify, void *arg)
 	index_rescan(scan, NULL, 0, NULL, 0);
 	while ((tid = index_getnext_tid(scan, ForwardScanDirection)) != NULL)
 	{
-		RowNumber	row = tid_to_row(tid);
+		RowNumber row = tid_to_row(tid);
 
 		CHECK_FOR_INTERRUPTS();
 		if (!tid_is_row(tid) || !given_out(verify, row))
@@ -250,7 +253,7 @@ verify_index(Verify *verify, void *arg)
 	rows = scan_begin(verify->rel, verify->snapshot, 0, NULL, NULL, SO_TYPE_SEQSCAN);
 	while (scan_getnextslot(rows, ForwardScanDirection, slot))
 	{
-		RowNumber	row = tid_to_row(&slot->tts_tid);
+		RowNumber row = tid_to_row(&slot->tts_tid);
 
 		CHECK_FOR_INTERRUPTS();
 		ResetExprContext(econtext);
@@ -267,22 +270,22 @@ verify_index(Verify *verify, void *arg)
 static Relation
 open_checked(Oid relid)
 {
-	Relation	rel = table_open(relid, AccessShareLock);
+	Relation rel = table_open(relid, AccessShareLock);
 
 	if (!engine_is_magic(rel))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a table of access method magic", RelationGetRelationName(rel))));
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("\"%s\" is not a table of access method magic",
+							   RelationGetRelationName(rel))));
 	return rel;
 }
 
 Datum
 magic_verify(PG_FUNCTION_ARGS)
 {
-	Oid			relid = PG_GETARG_OID(0);
-	Verify		verify = {0};
-	List	   *indexes;
-	ListCell   *lc;
+	Oid relid = PG_GETARG_OID(0);
+	Verify verify = {0};
+	List *indexes;
+	ListCell *lc;
 
 	InitMaterializedSRF(fcinfo, 0);
 	verify.result = (ReturnSetInfo *) fcinfo->resultinfo;
@@ -302,9 +305,9 @@ magic_verify(PG_FUNCTION_ARGS)
 		verify_extents(&verify);
 	guarded(&verify, verify_deltas, NULL, "deletions");
 	indexes = RelationGetIndexList(verify.rel);
-	foreach(lc, indexes)
+	foreach (lc, indexes)
 	{
-		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+		Relation index = index_open(lfirst_oid(lc), AccessShareLock);
 
 		if (index->rd_rel->relam == BTREE_AM_OID && index->rd_index->indisready &&
 			index->rd_index->indisvalid)
@@ -326,11 +329,11 @@ add_delta_length(const DeltaRow *row, void *arg)
 Datum
 magic_table_size(PG_FUNCTION_ARGS)
 {
-	Oid			relid = PG_GETARG_OID(0);
-	Relation	rel = open_checked(relid);
-	Snapshot	snapshot;
-	PackList   *packs;
-	int64		size;
+	Oid relid = PG_GETARG_OID(0);
+	Relation rel = open_checked(relid);
+	Snapshot snapshot;
+	PackList *packs;
+	int64 size;
 
 	if (pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
 		!object_ownercheck(RelationRelationId, relid, GetUserId()))

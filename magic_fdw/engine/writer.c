@@ -19,7 +19,7 @@
 /* Row numbers reserved at once, at most. */
 #define MAX_RESERVATION 65536
 
-HTAB	   *rel_writes;
+HTAB *rel_writes;
 MemoryContext rel_write_context;
 static RelWrite *last_write;
 
@@ -36,20 +36,21 @@ rel_write_find(uint64 storage)
 RelWrite *
 rel_write_get(Relation rel)
 {
-	uint64		storage = storage_id(rel);
-	RelWrite   *write = rel_write_find(storage);
-	bool		found;
+	uint64 storage = storage_id(rel);
+	RelWrite *write = rel_write_find(storage);
+	bool found;
 
 	if (write == NULL)
 	{
 		if (rel_writes == NULL)
 		{
-			HASHCTL		ctl = {.keysize = sizeof(uint64), .entrysize = sizeof(RelWrite)};
+			HASHCTL ctl = {.keysize = sizeof(uint64), .entrysize = sizeof(RelWrite)};
 
 			rel_write_context = AllocSetContextCreate(TopTransactionContext, "magic writer",
-												  ALLOCSET_DEFAULT_SIZES);
+													  ALLOCSET_DEFAULT_SIZES);
 			ctl.hcxt = rel_write_context;
-			rel_writes = hash_create("magic writes", 16, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+			rel_writes =
+				hash_create("magic writes", 16, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 		}
 		directory_lock_for_write();
 		write = hash_search(rel_writes, &storage, HASH_ENTER, &found);
@@ -83,7 +84,7 @@ segment_release(Segment *segment)
 void
 segment_remove(RelWrite *write, int i)
 {
-	Segment    *segment = write->segments[i];
+	Segment *segment = write->segments[i];
 
 	memmove(&write->segments[i], &write->segments[i + 1],
 			sizeof(Segment *) * (write->nsegments - i - 1));
@@ -127,9 +128,9 @@ static bool
 reserve(RelWrite *write, Relation rel, Segment *segment, CommandId cid, uint64 rows)
 {
 	ReservedRange range;
-	bool		fresh = segment->end == segment->first;
-	uint64		wanted;
-	RowNumber	first;
+	bool fresh = segment->end == segment->first;
+	uint64 wanted;
+	RowNumber first;
 
 	if (write->step_cid != cid || write->step == 0)
 		write->step = 1;
@@ -175,7 +176,7 @@ take_writer(RelWrite *write, Relation rel)
 static Segment *
 new_segment(RelWrite *write, Relation rel, CommandId cid, uint32 token)
 {
-	Segment    *segment;
+	Segment *segment;
 
 	if (reserved_room() == 0)
 		writer_flush_all();
@@ -183,7 +184,8 @@ new_segment(RelWrite *write, Relation rel, CommandId cid, uint32 token)
 	{
 		write->room = Max(8, write->room * 2);
 		if (write->segments == NULL)
-			write->segments = MemoryContextAlloc(rel_write_context, sizeof(Segment *) * write->room);
+			write->segments =
+				MemoryContextAlloc(rel_write_context, sizeof(Segment *) * write->room);
 		else
 			write->segments = repalloc_huge(write->segments, sizeof(Segment *) * write->room);
 	}
@@ -204,8 +206,8 @@ new_segment(RelWrite *write, Relation rel, CommandId cid, uint32 token)
 static Segment *
 start_segment(RelWrite *write, Relation rel, CommandId cid, uint32 token, uint64 rows)
 {
-	Segment    *segment = new_segment(write, rel, cid, token);
-	Segment    *last = last_segment(write);
+	Segment *segment = new_segment(write, rel, cid, token);
+	Segment *last = last_segment(write);
 
 	if (write->next < write->reserve_end && last != NULL && last->end == write->next)
 	{
@@ -231,14 +233,14 @@ static bool
 segment_continues(RelWrite *write, const Segment *segment, CommandId cid)
 {
 	return segment != NULL && segment->cid == cid && segment->token == 0 &&
-		segment->subid == GetCurrentSubTransactionId();
+		   segment->subid == GetCurrentSubTransactionId();
 }
 
 /* The segment for the next rows of a command, with at least one row number reserved behind it. */
 static Segment *
 open_segment(RelWrite *write, Relation rel, CommandId cid, uint64 rows)
 {
-	Segment    *segment = last_segment(write);
+	Segment *segment = last_segment(write);
 
 	if (segment_continues(write, segment, cid))
 	{
@@ -249,7 +251,7 @@ open_segment(RelWrite *write, Relation rel, CommandId cid, uint64 rows)
 		if (write->next < write->reserve_end)
 		{
 			/* reserved elsewhere: its range is published already and becomes a segment */
-			Segment    *another = new_segment(write, rel, cid, 0);
+			Segment *another = new_segment(write, rel, cid, 0);
 
 			another->first = another->end = write->next;
 			write->segments[write->nsegments++] = another;
@@ -274,7 +276,7 @@ static bool
 segment_full(const Segment *segment)
 {
 	return pack_writer_rows(segment->writer) >= PACK_TARGET_ROWS ||
-		pack_writer_memory(segment->writer) >= PACK_TARGET_BYTES;
+		   pack_writer_memory(segment->writer) >= PACK_TARGET_BYTES;
 }
 
 static void
@@ -294,9 +296,9 @@ flush_if_full(RelWrite *write, Relation rel, Segment *segment)
 RowNumber
 writer_insert(Relation rel, TupleTableSlot *slot, CommandId cid, uint32 token)
 {
-	RelWrite   *write = rel_write_get(rel);
-	Segment    *segment;
-	RowNumber	row;
+	RelWrite *write = rel_write_get(rel);
+	Segment *segment;
+	RowNumber row;
 
 	if (token != 0)
 		segment = start_segment(write, rel, cid, token, 1);
@@ -312,11 +314,11 @@ writer_insert(Relation rel, TupleTableSlot *slot, CommandId cid, uint32 token)
 void
 writer_insert_many(Relation rel, TupleTableSlot **slots, int n, CommandId cid)
 {
-	RelWrite   *write = rel_write_get(rel);
+	RelWrite *write = rel_write_get(rel);
 
 	for (int i = 0; i < n;)
 	{
-		Segment    *segment = open_segment(write, rel, cid, n - i);
+		Segment *segment = open_segment(write, rel, cid, n - i);
 
 		do
 		{
@@ -335,8 +337,8 @@ writer_insert_many(Relation rel, TupleTableSlot **slots, int n, CommandId cid)
 void
 writer_complete_speculative(Relation rel, RowNumber row, bool succeeded)
 {
-	RelWrite   *write = rel_write_get(rel);
-	int			i;
+	RelWrite *write = rel_write_get(rel);
+	int i;
 
 	for (i = write->nsegments - 1; i >= 0; i--)
 		if (write->segments[i]->first == row)
@@ -357,11 +359,11 @@ writer_complete_speculative(Relation rel, RowNumber row, bool succeeded)
 		segment_continues(write, write->segments[i - 1], write->segments[i]->cid))
 	{
 		/* Join the row with the segment before it. */
-		Segment    *before = write->segments[i - 1];
-		Segment    *segment = write->segments[i];
-		int			natts = RelationGetNumberOfAttributes(rel);
-		Datum	   *values = palloc(sizeof(Datum) * (natts + 1));
-		bool	   *isnull = palloc(sizeof(bool) * (natts + 1));
+		Segment *before = write->segments[i - 1];
+		Segment *segment = write->segments[i];
+		int natts = RelationGetNumberOfAttributes(rel);
+		Datum *values = palloc(sizeof(Datum) * (natts + 1));
+		bool *isnull = palloc(sizeof(bool) * (natts + 1));
 
 		pack_writer_fetch(segment->writer, 0, values, isnull);
 		pack_writer_append(before->writer, values, isnull);

@@ -11,31 +11,31 @@
 
 typedef struct BufferedDelete
 {
-	RowNumber	row;			/* hash key */
+	RowNumber row; /* hash key */
 	SubTransactionId subid;
-	CommandId	cid;
-	DeleteKind	kind;
-	RowNumber	successor;
+	CommandId cid;
+	DeleteKind kind;
+	RowNumber successor;
 } BufferedDelete;
 
 /* What this transaction has written to one table. */
 typedef struct RelWrite
 {
-	uint64		storage;		/* hash key */
-	Oid			relid;
-	Segment   **segments;		/* ascending by first */
-	int			nsegments;
-	int			room;
-	RowNumber	next;			/* next row number of the reserved tail */
-	RowNumber	reserve_end;	/* == next: nothing reserved */
-	uint64		step;			/* rows of the last reservation */
-	CommandId	step_cid;
-	PackWriter *spare;			/* an empty writer */
-	TupleDesc	desc;			/* of the newest writers */
-	uint32		generation;		/* of `desc` */
-	HTAB	   *deletes;
-	bool		changed;
-	uint32		writes;			/* directory rows and deltas written and not counted yet */
+	uint64 storage; /* hash key */
+	Oid relid;
+	Segment **segments; /* ascending by first */
+	int nsegments;
+	int room;
+	RowNumber next;		   /* next row number of the reserved tail */
+	RowNumber reserve_end; /* == next: nothing reserved */
+	uint64 step;		   /* rows of the last reservation */
+	CommandId step_cid;
+	PackWriter *spare; /* an empty writer */
+	TupleDesc desc;	   /* of the newest writers */
+	uint32 generation; /* of `desc` */
+	HTAB *deletes;
+	bool changed;
+	uint32 writes; /* directory rows and deltas written and not counted yet */
 } RelWrite;
 
 /* By storage id; NULL: this transaction has written nothing. */
@@ -53,4 +53,4 @@ extern void flush_segment(RelWrite *write, Relation rel, int i);
 extern void flush_deletes(RelWrite *write, Relation rel);
 extern void flush_count_change(void);
 
-#endif							/* MAGIC_WRITER_INT_H */
+#endif /* MAGIC_WRITER_INT_H */

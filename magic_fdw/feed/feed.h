@@ -29,10 +29,10 @@
 #define FEED_ABI_VERSION 1
 #define FEED_RENDEZVOUS "magic_fdw.feed"
 
-#define FEED_MAX_SLOTS 128	 /* feeds in one server */
-#define FEED_MAX_HOLDS 32	 /* backends that keep workers away at one time */
-#define FEED_MAX_SCANS 64	 /* databases waiting for a scan; more = all are scanned */
-#define FEED_DETAIL_LEN 256	 /* bytes of state_detail, with its NUL */
+#define FEED_MAX_SLOTS 128	  /* feeds in one server */
+#define FEED_MAX_HOLDS 32	  /* backends that keep workers away at one time */
+#define FEED_MAX_SCANS 64	  /* databases waiting for a scan; more = all are scanned */
+#define FEED_DETAIL_LEN 256	  /* bytes of state_detail, with its NUL */
 #define FEED_MESSAGE_LEN 1024 /* bytes of an error's message, detail, hint, each with its NUL */
 #define FEED_DEFAULT_MEMORY ((int64) 256 * 1024 * 1024)
 
@@ -54,10 +54,10 @@ typedef struct FeedUriOption
 typedef struct FeedUri
 {
 	FeedSourceKind kind;
-	char *brokers;		 /* Kafka: "h:p[,h:p]"; else NULL */
-	char *topic;		 /* Kafka: topic; file: the directory as written */
-	char *protocol;		 /* "tidb-binlog" */
-	char *time_zone;	 /* zone of TIMESTAMP text in the stream; "UTC" if not given */
+	char *brokers;	 /* Kafka: "h:p[,h:p]"; else NULL */
+	char *topic;	 /* Kafka: topic; file: the directory as written */
+	char *protocol;	 /* "tidb-binlog" */
+	char *time_zone; /* zone of TIMESTAMP text in the stream; "UTC" if not given */
 	bool time_zone_given;
 	List *kafka_options; /* of FeedUriOption *: librdkafka's own names, from the allow-list */
 } FeedUri;
@@ -70,9 +70,9 @@ typedef struct Feed
 {
 	int32 id;
 	char *name;
-	Oid owner;				 /* the role that owns the feed and its tables */
+	Oid owner; /* the role that owns the feed and its tables */
 	char *owner_name;
-	char *source;			 /* the URI */
+	char *source; /* the URI */
 	FeedUri *uri;
 	int64 apply_interval_us; /* 0 = commit at each resolved TS */
 	int64 start_ts;			 /* exclusive; 0 = from the beginning */
@@ -133,21 +133,21 @@ typedef enum FeedState
 /* What a worker publishes; all of it lost at a restart. Guarded by the slot's lock. */
 typedef struct FeedStats
 {
-	int64 resolved_ts;		  /* highest commit TS seen in the source */
-	int64 applied_ts;		  /* as committed */
-	int64 durable_ts;		  /* as flushed to disk */
-	TimestampTz applied_at;	  /* end of the last apply */
+	int64 resolved_ts;		   /* highest commit TS seen in the source */
+	int64 applied_ts;		   /* as committed */
+	int64 durable_ts;		   /* as flushed to disk */
+	TimestampTz applied_at;	   /* end of the last apply */
 	TimestampTz next_apply_at; /* 0 = not known */
-	int64 oldest_pending_ms;  /* Kafka timestamp or first sight of the oldest event not applied, ms
+	int64 oldest_pending_ms;   /* Kafka timestamp or first sight of the oldest event not applied, ms
 							   * since 1970; 0 = nothing pending */
 	int64 rows_applied;
 	int64 applies;
-	double rows_per_second;	  /* moving over some seconds, as of rate_at */
+	double rows_per_second; /* moving over some seconds, as of rate_at */
 	double messages_per_second;
 	TimestampTz rate_at;
-	int64 dropped_rows;		  /* messages dropped as replays */
-	int64 lag_messages;		  /* end of the source - position; bytes for files; -1 = not known */
-	int64 high_watermark;	  /* end of the source; -1 = not known */
+	int64 dropped_rows;	  /* messages dropped as replays */
+	int64 lag_messages;	  /* end of the source - position; bytes for files; -1 = not known */
+	int64 high_watermark; /* end of the source; -1 = not known */
 	int64 memory_bytes;
 	int64 spill_bytes;
 } FeedStats;
@@ -182,21 +182,21 @@ typedef struct FeedSlot
 	int32 feed_id;
 
 	/* the worker */
-	bool wanted;		   /* should run: enabled, not paused, not at rest */
-	pid_t pid;			   /* 0 = none */
-	Latch *latch;		   /* its process latch, NULL = none */
-	FeedExit exit;		   /* why it left */
-	uint32 failures;	   /* exits in a row without a commit between; the back-off */
-	TimestampTz retry_at;  /* not started before; 0 = at once */
+	bool wanted;		  /* should run: enabled, not paused, not at rest */
+	pid_t pid;			  /* 0 = none */
+	Latch *latch;		  /* its process latch, NULL = none */
+	FeedExit exit;		  /* why it left */
+	uint32 failures;	  /* exits in a row without a commit between; the back-off */
+	TimestampTz retry_at; /* not started before; 0 = at once */
 
 	FeedState state;
 	char state_detail[FEED_DETAIL_LEN];
-	FeedErrorInfo error;   /* the last one, kept while the feed runs on */
+	FeedErrorInfo error; /* the last one, kept while the feed runs on */
 	FeedStats stats;
 
 	/* wait_for(feed, 'end'): a caller raises end_requested, the worker asks the source */
 	uint64 end_requested;
-	uint64 end_reached;	   /* every request up to this one has been reached */
+	uint64 end_reached; /* every request up to this one has been reached */
 
 	ConditionVariable changed; /* broadcast after each commit and each change of state */
 } FeedSlot;
@@ -216,14 +216,14 @@ typedef struct FeedHold
 typedef struct FeedShared
 {
 	int abi_version;
-	LWLock lock;			/* allocation of slots, holds, scan requests, the scanner */
-	Latch *launcher_latch;	/* NULL = no launcher */
-	bool scan_all;			/* look for databases again */
-	int n_scan_requests;	/* databases whose magic.feed changed */
+	LWLock lock;		   /* allocation of slots, holds, scan requests, the scanner */
+	Latch *launcher_latch; /* NULL = no launcher */
+	bool scan_all;		   /* look for databases again */
+	int n_scan_requests;   /* databases whose magic.feed changed */
 	Oid scan_requests[FEED_MAX_SCANS];
-	Oid scanner_database;	/* the scanner at work, InvalidOid = none */
-	bool scanner_done;		/* it reached its end */
-	bool scanner_found;		/* and found the extension there */
+	Oid scanner_database; /* the scanner at work, InvalidOid = none */
+	bool scanner_done;	  /* it reached its end */
+	bool scanner_found;	  /* and found the extension there */
 	FeedHold holds[FEED_MAX_HOLDS];
 	ConditionVariable quiet; /* broadcast when a worker or the scanner has left */
 	FeedSlot slots[FEED_MAX_SLOTS];

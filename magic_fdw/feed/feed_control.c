@@ -84,11 +84,12 @@ drop_tables(int32 id)
 {
 	StringInfoData sql;
 
-	if (run_for_feed("SELECT string_agg(format('%I.%I', n.nspname, c.relname), ', '"
-					 " ORDER BY c.oid) FROM magic.feed_table t JOIN pg_class c ON c.oid = t.relation"
-					 " JOIN pg_namespace n ON n.oid = c.relnamespace"
-					 " WHERE t.feed_id = $1 AND NOT t.adopted",
-					 id) == 1)
+	if (run_for_feed(
+			"SELECT string_agg(format('%I.%I', n.nspname, c.relname), ', '"
+			" ORDER BY c.oid) FROM magic.feed_table t JOIN pg_class c ON c.oid = t.relation"
+			" JOIN pg_namespace n ON n.oid = c.relnamespace"
+			" WHERE t.feed_id = $1 AND NOT t.adopted",
+			id) == 1)
 	{
 		char *names = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 
@@ -152,10 +153,9 @@ lock_position(int32 id, const char *topic, int partition)
 	if (feed_spi_execute("SELECT position FROM magic.feed_position"
 						 " WHERE feed_id = $1 AND topic = $2 AND partition = $3 FOR UPDATE",
 						 3, types, values, NULL, false) != 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("the feed does not read partition %d of \"%s\"", partition, topic),
-				 errhint("View magic.feed_partitions lists what it reads.")));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("the feed does not read partition %d of \"%s\"", partition, topic),
+						errhint("View magic.feed_partitions lists what it reads.")));
 	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 }
 
@@ -180,8 +180,7 @@ static FeedUri *
 uri_of_feed(int32 id)
 {
 	run_for_feed("SELECT source FROM magic.feed WHERE id = $1", id);
-	return feed_parse_uri(
-		SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	return feed_parse_uri(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
 }
 
 /*
@@ -199,18 +198,15 @@ magic_seek(PG_FUNCTION_ARGS)
 
 	for (int i = 0; i < 3; i++)
 		if (PG_ARGISNULL(i))
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("feed, topic and partition must not be null")));
+			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+							errmsg("feed, topic and partition must not be null")));
 	if (!PG_ARGISNULL(3) + !PG_ARGISNULL(4) + !PG_ARGISNULL(5) != 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("give exactly one of \"offset\", at and commit_ts")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("give exactly one of \"offset\", at and commit_ts")));
 	if (PG_ARGISNULL(3))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("seek by time or commit TS is not supported yet"),
-				 errhint("Seek to an earlier offset: what is applied already is skipped.")));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("seek by time or commit TS is not supported yet"),
+						errhint("Seek to an earlier offset: what is applied already is skipped.")));
 	if (PG_GETARG_INT64(3) < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("offset must not be negative")));
@@ -221,9 +217,8 @@ magic_seek(PG_FUNCTION_ARGS)
 	feed_spi_begin(&spi);
 	id = lock_resting_feed(name);
 	if (uri_of_feed(id)->kind != FEED_SOURCE_KAFKA)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("seek is not supported for a source of files")));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("seek is not supported for a source of files")));
 	lock_position(id, topic, partition);
 	move_position(id, topic, partition, psprintf(INT64_FORMAT, PG_GETARG_INT64(3)));
 	feed_spi_end(&spi);
@@ -246,9 +241,8 @@ magic_skip(PG_FUNCTION_ARGS)
 	int32 id;
 
 	if (n < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("number of messages to skip must be at least 1")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("number of messages to skip must be at least 1")));
 	feed_spi_begin(&spi);
 	id = lock_resting_feed(name);
 	position = lock_position(id, topic, partition);
@@ -260,10 +254,9 @@ magic_skip(PG_FUNCTION_ARGS)
 		PG_RETURN_VOID();
 	}
 	if (!position)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the feed has not read anything from \"%s\" yet", topic),
-				 errhint("Use magic.seek with the offset that the error names, plus one.")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("the feed has not read anything from \"%s\" yet", topic),
+						errhint("Use magic.seek with the offset that the error names, plus one.")));
 	offset = strtoi64(position, &end, 10);
 	if (end == position || *end != '\0')
 		elog(ERROR, "invalid position \"%s\"", position);

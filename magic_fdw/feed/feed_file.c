@@ -94,20 +94,20 @@ feed_check_file_directory(const char *directory)
 	{
 		if (stat(real, &st) == 0 && S_ISDIR(st.st_mode))
 			return;
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a directory", directory)));
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("\"%s\" is not a directory", directory)));
 	}
 	if (!exists && directory_is_listed(directory, false))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_FILE),
-				 errmsg("could not open directory \"%s\": %m", directory),
-				 errhint("Create the directory, or give the one that Drainer writes to.")));
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("directory \"%s\" may not be read by feeds", directory),
-			 errdetail("It is not below a directory of magic.file_source_dirs."),
-			 errhint("Add this line to postgresql.conf and reload: magic.file_source_dirs = '%s%s%s'",
-					 file_source_dirs, file_source_dirs[0] ? "," : "", directory)));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FILE),
+						errmsg("could not open directory \"%s\": %m", directory),
+						errhint("Create the directory, or give the one that Drainer writes to.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		 errmsg("directory \"%s\" may not be read by feeds", directory),
+		 errdetail("It is not below a directory of magic.file_source_dirs."),
+		 errhint("Add this line to postgresql.conf and reload: magic.file_source_dirs = '%s%s%s'",
+				 file_source_dirs, file_source_dirs[0] ? "," : "", directory)));
 }
 
 /* The name of the first binlog file behind `after` ("" = the very first), NULL if there is none. */
@@ -145,8 +145,7 @@ record_end(const char *path, int64 offset)
 	ssize_t n;
 
 	if (fd < 0 || fstat(fd, &st) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(), errmsg("could not open file \"%s\": %m", path)));
+		ereport(ERROR, (errcode_for_file_access(), errmsg("could not open file \"%s\": %m", path)));
 	n = pread(fd, head, sizeof(head), offset);
 	CloseTransientFile(fd);
 	if (n == 0 && offset == st.st_size)
@@ -155,9 +154,9 @@ record_end(const char *path, int64 offset)
 		length = length << 8 | head[i];
 	if (n != sizeof(head) || memcmp(head, magic, sizeof(magic)) != 0 ||
 		length > (uint64) st.st_size || offset + 16 + (int64) length > st.st_size)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("there is no whole record at byte " INT64_FORMAT " of \"%s\"", offset, path)));
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("there is no whole record at byte " INT64_FORMAT " of \"%s\"",
+							   offset, path)));
 	return offset + 16 + (int64) length;
 }
 
@@ -195,10 +194,8 @@ feed_file_skip(const char *directory, const char *position, int n)
 void
 feed_file_init(void)
 {
-	DefineCustomStringVariable("magic.file_source_dirs",
-							   "Directories that feeds may read files from.",
-							   "A comma-separated list of absolute paths; empty means none.",
-							   &file_source_dirs, "", PGC_SIGHUP,
-							   GUC_LIST_INPUT | GUC_SUPERUSER_ONLY, check_file_source_dirs, NULL,
-							   NULL);
+	DefineCustomStringVariable(
+		"magic.file_source_dirs", "Directories that feeds may read files from.",
+		"A comma-separated list of absolute paths; empty means none.", &file_source_dirs, "",
+		PGC_SIGHUP, GUC_LIST_INPUT | GUC_SUPERUSER_ONLY, check_file_source_dirs, NULL, NULL);
 }

@@ -102,10 +102,9 @@ feed_hold(Oid database, int32 feed_id)
 	}
 	LWLockRelease(&shared->lock);
 	if (free_line < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("too many sessions are stopping feed workers at the same time"),
-				 errhint("Try again.")));
+		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+						errmsg("too many sessions are stopping feed workers at the same time"),
+						errhint("Try again.")));
 
 	ConditionVariablePrepareToSleep(&shared->quiet);
 	for (;;)

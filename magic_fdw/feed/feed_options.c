@@ -37,14 +37,14 @@ typedef enum OptionKind
 
 typedef struct FeedOption
 {
-	const char *name;	   /* argument and column of magic.feed */
+	const char *name; /* argument and column of magic.feed */
 	OptionKind kind;
 	bool alterable;
-	const char *standard;  /* the default as text; NULL = none */
-	const char *choices;   /* OPTION_CHOICE: all values, separated by '|' */
-	const char *working;   /* those that work today; for other kinds NULL = any value works, "" =
+	const char *standard; /* the default as text; NULL = none */
+	const char *choices;  /* OPTION_CHOICE: all values, separated by '|' */
+	const char *working;  /* those that work today; for other kinds NULL = any value works, "" =
 							* only the default does */
-	bool stored;		   /* has a column */
+	bool stored;		  /* has a column */
 } FeedOption;
 
 static const FeedOption options[] = {
@@ -136,11 +136,10 @@ bad_choice(const FeedOption *option, const char *value)
 	while ((name = strsep(&copy, "|")) != NULL && n < lengthof(names))
 		names[n++] = name;
 	nearest = feed_nearest_name(value, names, n);
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid value \"%s\" for option \"%s\"", value, option->name),
-			 errdetail("It is one of %s.", option->choices),
-			 nearest ? errhint("Perhaps you meant \"%s\".", nearest) : 0));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("invalid value \"%s\" for option \"%s\"", value, option->name),
+					errdetail("It is one of %s.", option->choices),
+					nearest ? errhint("Perhaps you meant \"%s\".", nearest) : 0));
 }
 
 /* Microseconds of an interval that says how long to pause; an error for months and below 0. */
@@ -150,23 +149,20 @@ checked_interval(const char *name, const Interval *interval)
 	int64 us;
 
 	if (interval->month != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" must not contain months or years", name),
-				 errhint("Months differ in length; give days, hours or less.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("option \"%s\" must not contain months or years", name),
+						errhint("Months differ in length; give days, hours or less.")));
 	if (interval->day > 366 || interval->day < -366 || interval->time > MAX_INTERVAL_US ||
 		interval->time < -MAX_INTERVAL_US)
 		us = interval->time < 0 || interval->day < 0 ? -1 : MAX_INTERVAL_US + 1;
 	else
 		us = interval->day * USECS_PER_DAY + interval->time;
 	if (us < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" must not be negative", name)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("option \"%s\" must not be negative", name)));
 	if (us > MAX_INTERVAL_US)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" must not be longer than a year", name)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("option \"%s\" must not be longer than a year", name)));
 	return us;
 }
 
@@ -176,9 +172,8 @@ checked_size(const FeedOption *option, const char *text)
 	int64 bytes = DatumGetInt64(DirectFunctionCall1(pg_size_bytes, CStringGetTextDatum(text)));
 
 	if (strcmp(option->name, "memory_limit") == 0 && bytes < MIN_MEMORY_LIMIT)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" must be at least 1MB", option->name)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("option \"%s\" must be at least 1MB", option->name)));
 	return bytes;
 }
 
@@ -191,9 +186,8 @@ check_roles(const FeedOption *option, const char *text)
 	ListCell *cell;
 
 	if (!SplitIdentifierString(copy, ',', &names))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid list of roles for option \"%s\"", option->name)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("invalid list of roles for option \"%s\"", option->name)));
 	foreach (cell, names)
 		if (strcmp((char *) lfirst(cell), "public") != 0)
 			(void) get_role_oid((char *) lfirst(cell), false);
@@ -228,10 +222,11 @@ take_option(OptionValues *list, const FeedOption *option, Datum value, bool isnu
 		}
 		case OPTION_TS:
 			if (!isnull && DatumGetInt64(value) <= 0)
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("option \"%s\" must be a positive TiDB timestamp", option->name),
-						 errhint("A TSO is milliseconds since 1970, times 262144, plus a counter.")));
+				ereport(
+					ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("option \"%s\" must be a positive TiDB timestamp", option->name),
+					 errhint("A TSO is milliseconds since 1970, times 262144, plus a counter.")));
 			add_value(list, option->name, INT8OID, value, isnull);
 			break;
 		case OPTION_TEXT:
@@ -244,13 +239,13 @@ take_option(OptionValues *list, const FeedOption *option, Datum value, bool isnu
 			if (only_default && string)
 				not_yet(option, string);
 			if (string && string[strspn(string, " \t\r\n,")] == '\0')
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("option \"%s\" must not be empty", option->name)));
+				ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+								errmsg("option \"%s\" must not be empty", option->name)));
 			if (string && option->kind == OPTION_ROLES)
 				check_roles(option, string);
 			if (option->stored)
-				add_value(list, option->name, TEXTOID, string ? CStringGetTextDatum(string) : 0, !string);
+				add_value(list, option->name, TEXTOID, string ? CStringGetTextDatum(string) : 0,
+						  !string);
 			break;
 		}
 		case OPTION_CHOICE:
@@ -286,14 +281,12 @@ checked_feed_name(Datum value)
 	char *name = TextDatumGetCString(value);
 
 	if (name[0] == '\0' || strlen(name) >= NAMEDATALEN)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_NAME),
-				 errmsg("a feed's name must have 1 to %d bytes", NAMEDATALEN - 1)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_NAME),
+						errmsg("a feed's name must have 1 to %d bytes", NAMEDATALEN - 1)));
 	for (const char *p = name; *p; p++)
 		if ((unsigned char) *p < ' ' || *p == 127)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_NAME),
-					 errmsg("a feed's name must not contain control characters")));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_NAME),
+							errmsg("a feed's name must not contain control characters")));
 	return name;
 }
 
@@ -350,13 +343,13 @@ magic_create_feed(PG_FUNCTION_ARGS)
 	FeedSpi spi;
 
 	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("a feed's name must not be null")));
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("a feed's name must not be null")));
 	if (PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("a feed's source must not be null"),
-				 errhint("Give a URI: kafka://host:port/TOPIC?protocol=tidb-binlog or "
-						 "file:///directory?protocol=tidb-binlog.")));
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("a feed's source must not be null"),
+						errhint("Give a URI: kafka://host:port/TOPIC?protocol=tidb-binlog or "
+								"file:///directory?protocol=tidb-binlog.")));
 	Assert(PG_NARGS() == 2 + lengthof(options));
 
 	name = checked_feed_name(PG_GETARG_DATUM(0));
@@ -370,9 +363,8 @@ magic_create_feed(PG_FUNCTION_ARGS)
 		take_option(&list, &options[i], PG_ARGISNULL(i + 2) ? (Datum) 0 : PG_GETARG_DATUM(i + 2),
 					PG_ARGISNULL(i + 2));
 	if (!PG_ARGISNULL(3) && !PG_ARGISNULL(4) && PG_GETARG_INT64(4) < PG_GETARG_INT64(3))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("stop_ts must not be below start_ts")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("stop_ts must not be below start_ts")));
 	if (!uri->time_zone_given)
 		ereport(WARNING,
 				(errmsg("TIMESTAMP columns of the source are read as UTC"),
@@ -397,10 +389,9 @@ refuse_renaming(int32 id, const char *column)
 
 	if (feed_spi_execute("SELECT 1 FROM magic.feed_table WHERE feed_id = $1 LIMIT 1", 1, types,
 						 values, NULL, true) > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("option \"%s\" cannot be changed once the feed has tables", column),
-				 errhint("Drop the feed and create it again.")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("option \"%s\" cannot be changed once the feed has tables", column),
+						errhint("Drop the feed and create it again.")));
 }
 
 static void
@@ -434,16 +425,14 @@ feed_check_stop_ts(int32 id, int64 stop_ts)
 	if (feed_spi_execute("SELECT min(applied_ts) FROM magic.feed_position WHERE feed_id = $1", 1,
 						 types, values, NULL, false) > 0)
 	{
-		Datum value =
-			SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+		Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 
 		applied = isnull ? 0 : DatumGetInt64(value);
 	}
 	if (stop_ts < applied)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("stop_ts " INT64_FORMAT " is below the applied TS " INT64_FORMAT, stop_ts,
-						applied)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("stop_ts " INT64_FORMAT " is below the applied TS " INT64_FORMAT,
+							   stop_ts, applied)));
 }
 
 /* alter_feed(feed text, options... DEFAULT NULL) -> void; NULL leaves an option as it is */
@@ -456,8 +445,8 @@ magic_alter_feed(PG_FUNCTION_ARGS)
 	int32 id;
 
 	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("a feed's name must not be null")));
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("a feed's name must not be null")));
 	for (int i = 0; i < lengthof(options); i++)
 	{
 		if (!options[i].alterable)

@@ -47,8 +47,7 @@ put_time(RowBuilder *row, TimestampTz time)
 static TimestampTz
 time_from_unix_ms(int64 ms)
 {
-	return ms == 0 ? 0
-				   : ms * 1000 - (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+	return ms == 0 ? 0 : ms * 1000 - (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
 }
 
 /* Rates fade when nothing is applied any more. */

@@ -172,10 +172,9 @@ percent_decode(const char *text, size_t len)
 			}
 			byte = strtol(digits, &end, 16);
 			if (!isxdigit((unsigned char) digits[0]) || end != digits + 2 || byte == 0)
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("invalid percent escape in source URI"),
-						 errhint("Write a percent sign as %%25.")));
+				ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+								errmsg("invalid percent escape in source URI"),
+								errhint("Write a percent sign as %%25.")));
 			out[n++] = (char) byte;
 			i += 2;
 		}
@@ -207,12 +206,13 @@ unknown_option(const char *name, bool kafka_property, FeedSourceKind kind)
 	}
 	nearest = feed_nearest_name(name, names, n);
 	if (kafka_property)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"kafka.%s\" is not allowed in a source URI", name),
-				 errdetail("Only properties that neither run programs, load code or read files, nor "
-						   "change what is consumed may be given."),
-				 nearest ? errhint("Perhaps you meant \"kafka.%s\".", nearest) : 0));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("option \"kafka.%s\" is not allowed in a source URI", name),
+			 errdetail("Only properties that neither run programs, load code or read files, nor "
+					   "change what is consumed may be given."),
+			 nearest ? errhint("Perhaps you meant \"kafka.%s\".", nearest) : 0));
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown option \"%s\" in source URI", name),
@@ -223,16 +223,16 @@ unknown_option(const char *name, bool kafka_property, FeedSourceKind kind)
 static void
 bad_kafka_value(const KafkaOption *option, const char *value)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid value \"%s\" for option \"kafka.%s\" in source URI", value,
-					option->name),
-			 option->kind == KAFKA_INT ? errdetail("It is an integer from " INT64_FORMAT
-												   " to " INT64_FORMAT ".",
-												   option->min, option->max)
-			 : option->kind == KAFKA_BOOL ? errdetail("It is true or false.")
-			 : option->kind == KAFKA_CHOICE ? errdetail("It is one of %s.", option->choices)
-											: errdetail("It is up to 128 printable characters.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		 errmsg("invalid value \"%s\" for option \"kafka.%s\" in source URI", value, option->name),
+		 option->kind == KAFKA_INT
+			 ? errdetail("It is an integer from " INT64_FORMAT " to " INT64_FORMAT ".", option->min,
+						 option->max)
+		 : option->kind == KAFKA_BOOL	? errdetail("It is true or false.")
+		 : option->kind == KAFKA_CHOICE ? errdetail("It is one of %s.", option->choices)
+										: errdetail("It is up to 128 printable characters.")));
 }
 
 static bool
@@ -324,17 +324,15 @@ set_protocol(FeedUri *uri, const char *value)
 	if (!known)
 	{
 		nearest = feed_nearest_name(value, known_protocols, lengthof(known_protocols));
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unknown protocol \"%s\" in source URI", value),
-				 nearest ? errhint("Perhaps you meant \"%s\".", nearest)
-						 : errhint("Supported is \"tidb-binlog\".")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("unknown protocol \"%s\" in source URI", value),
+						nearest ? errhint("Perhaps you meant \"%s\".", nearest)
+								: errhint("Supported is \"tidb-binlog\".")));
 	}
 	if (strcmp(known, "tidb-binlog") != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("protocol \"%s\" is not supported yet", known),
-				 errhint("Supported is \"tidb-binlog\".")));
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("protocol \"%s\" is not supported yet", known),
+						errhint("Supported is \"tidb-binlog\".")));
 	uri->protocol = pstrdup(known);
 }
 
@@ -372,9 +370,8 @@ set_option(FeedUri *uri, uint32 *seen, const char *name, char *value)
 
 	StaticAssertStmt(lengthof(uri_options) <= 32, "the options seen are bits of one word");
 	if (*seen & ((uint32) 1 << (option - uri_options)))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" is given twice in source URI", option->name)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("option \"%s\" is given twice in source URI", option->name)));
 	*seen |= (uint32) 1 << (option - uri_options);
 
 	switch (option->kind)
@@ -388,16 +385,14 @@ set_option(FeedUri *uri, uint32 *seen, const char *name, char *value)
 		case OPTION_NOTHING:
 			break;
 		case OPTION_SECRET:
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("option \"%s\" may not stand in a source URI", option->name),
-					 errdetail("The URI is stored and shown; it must not hold secrets.")));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("option \"%s\" may not stand in a source URI", option->name),
+							errdetail("The URI is stored and shown; it must not hold secrets.")));
 			break;
 		case OPTION_LATER:
 			ereport(ERROR,
 					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("option \"%s\" of the source URI is not supported yet",
-							option->name)));
+					 errmsg("option \"%s\" of the source URI is not supported yet", option->name)));
 			break;
 	}
 }
@@ -411,10 +406,9 @@ check_brokers(const char *brokers)
 	char *broker;
 
 	if (strchr(brokers, '@'))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("source URI must not contain a user name or password"),
-				 errdetail("The URI is stored and shown; it must not hold secrets.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("source URI must not contain a user name or password"),
+						errdetail("The URI is stored and shown; it must not hold secrets.")));
 	while ((broker = strsep(&rest, ",")) != NULL)
 	{
 		char *colon = strrchr(broker, ':');
@@ -422,12 +416,12 @@ check_brokers(const char *brokers)
 		long port = colon ? strtol(colon + 1, &end, 10) : 0;
 
 		if (!colon || colon == broker || end == colon + 1 || *end || port < 1 || port > 65535 ||
-			strspn(broker, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_:[]") !=
+			strspn(broker,
+				   "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_:[]") !=
 				strlen(broker))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("invalid broker \"%s\" in source URI", broker),
-					 errhint("Write host:port, several separated by commas.")));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("invalid broker \"%s\" in source URI", broker),
+							errhint("Write host:port, several separated by commas.")));
 	}
 	pfree(copy);
 }
@@ -448,11 +442,10 @@ check_topic(const char *topic)
 	if (strspn(topic, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") !=
 			strlen(topic) ||
 		strlen(topic) > 249 || strcmp(topic, ".") == 0 || strcmp(topic, "..") == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid topic name \"%s\" in source URI", topic),
-				 errdetail("Kafka allows up to 249 letters, digits, dots, underscores and "
-						   "hyphens.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("invalid topic name \"%s\" in source URI", topic),
+						errdetail("Kafka allows up to 249 letters, digits, dots, underscores and "
+								  "hyphens.")));
 }
 
 static void
@@ -466,10 +459,9 @@ parse_options(FeedUri *uri, const char *query)
 		const char *equals = memchr(query, '=', end - query);
 
 		if (!equals)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("option without a value in source URI"),
-					 errhint("Write options as name=value, separated by \"&\".")));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("option without a value in source URI"),
+							errhint("Write options as name=value, separated by \"&\".")));
 		set_option(uri, &seen, percent_decode(query, equals - query),
 				   percent_decode(equals + 1, end - equals - 1));
 		query = *end ? end + 1 : end;
@@ -487,10 +479,9 @@ feed_parse_uri(const char *text)
 	const char *slash;
 
 	if (strchr(text, '#'))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("source URI must not have a fragment"),
-				 errhint("Write a number sign as %%23.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("source URI must not have a fragment"),
+						errhint("Write a number sign as %%23.")));
 	uri->time_zone = "UTC";
 	if (pg_strncasecmp(text, "kafka://", 8) == 0)
 	{
@@ -515,17 +506,15 @@ feed_parse_uri(const char *text)
 		canonicalize_path(uri->topic);
 	}
 	else
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("source URI must begin with kafka:// or file://"),
-				 errhint("Examples: kafka://127.0.0.1:9092/binlog?protocol=tidb-binlog, "
-						 "file:///var/lib/drainer?protocol=tidb-binlog")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("source URI must begin with kafka:// or file://"),
+						errhint("Examples: kafka://127.0.0.1:9092/binlog?protocol=tidb-binlog, "
+								"file:///var/lib/drainer?protocol=tidb-binlog")));
 
 	parse_options(uri, query ? query + 1 : NULL);
 	if (!uri->protocol)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("source URI names no protocol"),
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("source URI names no protocol"),
 				 errhint("Add protocol=tidb-binlog to the URI.")));
 	return uri;
 }

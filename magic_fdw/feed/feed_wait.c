@@ -82,26 +82,24 @@ look_at_feed(const char *name, FeedLook *look, bool fresh)
 static void
 no_such_feed(const char *name)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("feed \"%s\" does not exist", name),
-			 errhint("SELECT name FROM magic.feeds lists the feeds.")));
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("feed \"%s\" does not exist", name),
+					errhint("SELECT name FROM magic.feeds lists the feeds.")));
 }
 
 static void
 refuse_resting(const char *name, const FeedLook *look)
 {
 	if (strcmp(look->rest, "stopped") == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("feed \"%s\" is stopped at TS " INT64_FORMAT, name, look->applied_ts),
-				 errhint("SELECT magic.resume(%s, stop_ts) lets it go on.",
-						 quote_literal_cstr(name))));
-	ereport(ERROR,
+		ereport(
+			ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("feed \"%s\" rests in state \"%s\" at TS " INT64_FORMAT, name, look->rest,
-					look->applied_ts),
-			 look->message ? errdetail("%s", look->message) : 0,
-			 look->hint ? errhint("%s", look->hint) : 0));
+			 errmsg("feed \"%s\" is stopped at TS " INT64_FORMAT, name, look->applied_ts),
+			 errhint("SELECT magic.resume(%s, stop_ts) lets it go on.", quote_literal_cstr(name))));
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("feed \"%s\" rests in state \"%s\" at TS " INT64_FORMAT, name,
+						   look->rest, look->applied_ts),
+					look->message ? errdetail("%s", look->message) : 0,
+					look->hint ? errhint("%s", look->hint) : 0));
 }
 
 /* The feed's slot, or NULL; slots stay where they are, so the pointer may be used without lock. */
@@ -161,8 +159,7 @@ wait_for(const char *name, int64 ts, const Interval *timeout, bool durable)
 				 errhint("Call it before BEGIN, or at isolation level READ COMMITTED.")));
 	if (timeout)
 		deadline = DatumGetTimestampTz(
-			DirectFunctionCall2(timestamptz_pl_interval,
-								TimestampTzGetDatum(GetCurrentTimestamp()),
+			DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(GetCurrentTimestamp()),
 								IntervalPGetDatum(timeout)));
 
 	for (;;)
@@ -238,9 +235,8 @@ static void
 check_not_null(FunctionCallInfo fcinfo)
 {
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("feed and TS to wait for must not be null")));
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("feed and TS to wait for must not be null")));
 }
 
 /* wait_for(feed text, ts bigint, timeout interval DEFAULT NULL, durable bool DEFAULT false) -> bool */
@@ -249,9 +245,8 @@ magic_wait_for_ts(PG_FUNCTION_ARGS)
 {
 	check_not_null(fcinfo);
 	if (PG_GETARG_INT64(1) < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("TS to wait for must not be negative")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("TS to wait for must not be negative")));
 	PG_RETURN_BOOL(wait_for(TextDatumGetCString(PG_GETARG_DATUM(0)), PG_GETARG_INT64(1),
 							timeout_argument(fcinfo, 2), !PG_ARGISNULL(3) && PG_GETARG_BOOL(3)));
 }

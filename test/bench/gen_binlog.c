@@ -28,39 +28,39 @@ typedef struct Options
 	const char *brokers;
 	const char *topic;
 	const char *table;
-	int64_t		changes;
-	int			inserts;
-	int			updates;
-	int			deletes;
-	int			per_message;
-	double		rate;
-	uint64_t	seed;
-	bool		create_database;
+	int64_t changes;
+	int inserts;
+	int updates;
+	int deletes;
+	int per_message;
+	double rate;
+	uint64_t seed;
+	bool create_database;
 } Options;
 
 /* A growing message; the length of an embedded message is written after its body is known. */
 typedef struct Buffer
 {
-	uint8_t    *data;
-	size_t		len;
-	size_t		size;
+	uint8_t *data;
+	size_t len;
+	size_t size;
 } Buffer;
 
 typedef struct LiveRow
 {
-	int64_t		id;
-	int32_t		version;
+	int64_t id;
+	int32_t version;
 } LiveRow;
 
 /* The rows as the stream leaves them. */
 typedef struct State
 {
-	LiveRow    *live;
-	int64_t		count;
-	int64_t		next_id;
-	uint64_t	random;
-	__int128	cents;			/* sum of amounts of live rows */
-	int64_t		versions;		/* sum of versions of live rows */
+	LiveRow *live;
+	int64_t count;
+	int64_t next_id;
+	uint64_t random;
+	__int128 cents;	  /* sum of amounts of live rows */
+	int64_t versions; /* sum of versions of live rows */
 } State;
 
 static const char *const status_names[] = {"new", "paid", "packed", "sent", "returned"};
@@ -126,7 +126,7 @@ begin_message(Buffer *buffer, int field)
 static void
 end_message(Buffer *buffer, size_t start)
 {
-	size_t		len = buffer->len - start;
+	size_t len = buffer->len - start;
 
 	for (int i = 0; i < 4; i++)
 		buffer->data[start - 4 + i] = (uint8_t) ((len >> (7 * i) & 0x7f) | (i < 3 ? 0x80 : 0));
@@ -152,7 +152,7 @@ row_cents(int64_t id, int32_t version)
 static void
 put_int_column(Buffer *buffer, int64_t value)
 {
-	size_t		column = begin_message(buffer, 1);
+	size_t column = begin_message(buffer, 1);
 
 	put_number(buffer, 2, (uint64_t) value);
 	end_message(buffer, column);
@@ -161,7 +161,7 @@ put_int_column(Buffer *buffer, int64_t value)
 static void
 put_text_column(Buffer *buffer, const char *value)
 {
-	size_t		column = begin_message(buffer, 1);
+	size_t column = begin_message(buffer, 1);
 
 	put_text(buffer, 6, value);
 	end_message(buffer, column);
@@ -171,10 +171,10 @@ put_text_column(Buffer *buffer, const char *value)
 static void
 put_row(Buffer *buffer, int field, int64_t id, int32_t version, int64_t sent_us)
 {
-	uint64_t	hash = mix64((uint64_t) id);
-	int64_t		cents = row_cents(id, version);
-	size_t		row = begin_message(buffer, field);
-	char		text[64];
+	uint64_t hash = mix64((uint64_t) id);
+	int64_t cents = row_cents(id, version);
+	size_t row = begin_message(buffer, field);
+	char text[64];
 
 	put_int_column(buffer, id);
 	put_int_column(buffer, version);
@@ -183,7 +183,8 @@ put_row(Buffer *buffer, int field, int64_t id, int32_t version, int64_t sent_us)
 	put_text_column(buffer, text);
 	put_text_column(buffer, status_names[(hash >> 20) % 5]);
 	snprintf(text, sizeof(text), "2026-%02d-%02d %02d:%02d:%02d", (int) (id / 2500000 % 12) + 1,
-			 (int) (id / 86400 % 28) + 1, (int) (id / 3600 % 24), (int) (id / 60 % 60), (int) (id % 60));
+			 (int) (id / 86400 % 28) + 1, (int) (id / 3600 % 24), (int) (id / 60 % 60),
+			 (int) (id % 60));
 	put_text_column(buffer, text);
 	snprintf(text, sizeof(text), "order %" PRIx64, hash >> 24);
 	put_text_column(buffer, text);
@@ -194,7 +195,7 @@ put_row(Buffer *buffer, int field, int64_t id, int32_t version, int64_t sent_us)
 static void
 put_column_info(Buffer *buffer, const char *name, const char *type, bool key)
 {
-	size_t		info = begin_message(buffer, 3);
+	size_t info = begin_message(buffer, 3);
 
 	put_text(buffer, 1, name);
 	put_text(buffer, 2, type);
@@ -223,15 +224,15 @@ next_random(State *state)
 static void
 put_mutation(Buffer *buffer, State *state, const Options *options, int64_t sent_us)
 {
-	int			dice = (int) (next_random(state) % 100);
-	size_t		mutation = begin_message(buffer, 4);
-	int64_t		chosen = state->count ? (int64_t) (next_random(state) % (uint64_t) state->count) : 0;
-	LiveRow    *row = &state->live[chosen];
+	int dice = (int) (next_random(state) % 100);
+	size_t mutation = begin_message(buffer, 4);
+	int64_t chosen = state->count ? (int64_t) (next_random(state) % (uint64_t) state->count) : 0;
+	LiveRow *row = &state->live[chosen];
 
 	if (dice < options->inserts || state->count == 0)
 	{
 		row = &state->live[state->count++];
-		*row = (LiveRow) {.id = ++state->next_id};
+		*row = (LiveRow){.id = ++state->next_id};
 		put_number(buffer, 1, 0);
 		put_row(buffer, 2, row->id, 0, sent_us);
 		state->cents += row_cents(row->id, 0);
@@ -257,12 +258,13 @@ put_mutation(Buffer *buffer, State *state, const Options *options, int64_t sent_
 }
 
 static void
-make_transaction(Buffer *buffer, State *state, const Options *options, int64_t commit_ts, int changes)
+make_transaction(Buffer *buffer, State *state, const Options *options, int64_t commit_ts,
+				 int changes)
 {
-	size_t		data;
-	size_t		table;
-	size_t		key;
-	int64_t		sent_us = now_us();
+	size_t data;
+	size_t table;
+	size_t key;
+	int64_t sent_us = now_us();
 
 	buffer->len = 0;
 	put_number(buffer, 1, 0);
@@ -292,7 +294,7 @@ make_transaction(Buffer *buffer, State *state, const Options *options, int64_t c
 static void
 make_ddl(Buffer *buffer, int64_t commit_ts, const char *table, const char *query)
 {
-	size_t		data;
+	size_t data;
 
 	buffer->len = 0;
 	put_number(buffer, 1, 1);
@@ -307,18 +309,19 @@ make_ddl(Buffer *buffer, int64_t commit_ts, const char *table, const char *query
 static int64_t
 send_schema(rd_kafka_t *handle, const Options *options, Buffer *buffer, int64_t ts)
 {
-	char		query[1024];
+	char query[1024];
 
 	if (options->create_database)
 	{
 		make_ddl(buffer, ++ts, "", "CREATE DATABASE `bench`;");
 		producer_send(handle, options->topic, 0, NULL, 0, buffer->data, buffer->len, ts);
 	}
-	snprintf(query, sizeof(query),
-			 "CREATE TABLE `%s` (`id` BIGINT NOT NULL PRIMARY KEY,`version` INT NOT NULL,"
-			 "`customer` INT NOT NULL,`amount` DECIMAL(15,2) NOT NULL,`status` VARCHAR(16) NOT NULL,"
-			 "`created` DATETIME NOT NULL,`note` VARCHAR(64),`sent_us` BIGINT NOT NULL);",
-			 options->table);
+	snprintf(
+		query, sizeof(query),
+		"CREATE TABLE `%s` (`id` BIGINT NOT NULL PRIMARY KEY,`version` INT NOT NULL,"
+		"`customer` INT NOT NULL,`amount` DECIMAL(15,2) NOT NULL,`status` VARCHAR(16) NOT NULL,"
+		"`created` DATETIME NOT NULL,`note` VARCHAR(64),`sent_us` BIGINT NOT NULL);",
+		options->table);
 	make_ddl(buffer, ++ts, options->table, query);
 	producer_send(handle, options->topic, 0, NULL, 0, buffer->data, buffer->len, ts);
 	return ts;
@@ -355,7 +358,8 @@ parse_options(int argc, char **argv, Options *options)
 		else if (strcmp(name, "--seed") == 0)
 			options->seed = strtoull(value, NULL, 10);
 		else if (strcmp(name, "--mix") != 0 ||
-				 sscanf(value, "%d/%d/%d", &options->inserts, &options->updates, &options->deletes) != 3 ||
+				 sscanf(value, "%d/%d/%d", &options->inserts, &options->updates,
+						&options->deletes) != 3 ||
 				 options->inserts + options->updates + options->deletes != 100)
 			die("bad option", name);
 	}
@@ -366,17 +370,18 @@ parse_options(int argc, char **argv, Options *options)
 int
 main(int argc, char **argv)
 {
-	Options		options = {.table = "orders", .inserts = 100, .per_message = 100, .create_database = true};
-	State		state = {0};
-	Buffer		buffer = {0};
+	Options options = {
+		.table = "orders", .inserts = 100, .per_message = 100, .create_database = true};
+	State state = {0};
+	Buffer buffer = {0};
 	rd_kafka_t *handle;
-	int64_t		ts = now_us() / 1000 << 18;
-	int64_t		messages = 0;
-	int64_t		bytes = 0;
-	int64_t		acknowledged;
-	int64_t		failed;
-	int64_t		last_offset;
-	double		start;
+	int64_t ts = now_us() / 1000 << 18;
+	int64_t messages = 0;
+	int64_t bytes = 0;
+	int64_t acknowledged;
+	int64_t failed;
+	int64_t last_offset;
+	double start;
 
 	parse_options(argc, argv, &options);
 	state.random = options.seed;
@@ -389,7 +394,7 @@ main(int argc, char **argv)
 	start = monotonic_seconds();
 	for (int64_t done = 0; done < options.changes; done += options.per_message)
 	{
-		int64_t		left = options.changes - done;
+		int64_t left = options.changes - done;
 
 		if (options.rate > 0)
 			producer_pace(handle, start, options.rate, messages);

@@ -12,7 +12,7 @@
 #include "catalog/pg_type.h"
 #include "engine/pack.h"
 
-bool		pack_fuzzing = true;
+bool pack_fuzzing = true;
 
 #define NATTS 10
 #define NPACKS 8
@@ -61,13 +61,13 @@ bytes_datum(char *buffer, const void *bytes, int length)
 static Datum
 numeric_datum(char *buffer, unsigned value, int more)
 {
-	uint16		digits[12] = {0x8000 | 2 << 7 | (1 + more), 1 + value % 9999, 1 + value / 7 % 9999};
-	uint16		nan = 0xc000;
+	uint16 digits[12] = {0x8000 | 2 << 7 | (1 + more), 1 + value % 9999, 1 + value / 7 % 9999};
+	uint16 nan = 0xc000;
 
 	for (int i = 0; i < more; i++)
 		digits[3 + i] = 1 + (value + i) % 9999;
-	return value % 97 == 5 ? bytes_datum(buffer, &nan, 2) :
-		bytes_datum(buffer, digits, 2 * (3 + more));
+	return value % 97 == 5 ? bytes_datum(buffer, &nan, 2)
+						   : bytes_datum(buffer, digits, 2 * (3 + more));
 }
 
 static void
@@ -75,15 +75,15 @@ make_pack(int number)
 {
 	static const int rows[NPACKS] = {0, 1, 20, 70, 300, 1024, 1100, 1200};
 	PackWriter *writer = pack_writer_create(desc, CurrentMemoryContext);
-	unsigned	random = 12345 + number;
+	unsigned random = 12345 + number;
 
 	for (int row = 0; row < rows[number]; row++)
 	{
-		Datum		values[NATTS];
-		bool		nulls[NATTS] = {false};
-		char		buffers[NATTS][2000];
-		double		f = number % 2 ? row / 10.0 : row * 1.1e-7;
-		int			length;
+		Datum values[NATTS];
+		bool nulls[NATTS] = {false};
+		char buffers[NATTS][2000];
+		double f = number % 2 ? row / 10.0 : row * 1.1e-7;
+		int length;
 
 		random = random * 1103515245 + 12345;
 		values[0] = Int32GetDatum(number % 3 == 0 ? row / 100 : (int32) random);
@@ -103,7 +103,10 @@ make_pack(int number)
 		values[9] = numeric_datum(buffers[9], random >> 8, 6);
 		for (int att = 0; att < NATTS; att++)
 			nulls[att] = number >= 5 && (random >> (att + 8)) % (number == 6 ? 2 : 11) == 0;
-		pack_writer_append_at(writer, number == 3 ? row * 40 : number == 5 ? row + row / 3 : row,
+		pack_writer_append_at(writer,
+							  number == 3	? row * 40
+							  : number == 5 ? row + row / 3
+											: row,
 							  values, nulls);
 	}
 	pack_writer_finish(writer, pack_writer_next_position(writer) + (number == 7), &packs[number]);
@@ -138,24 +141,25 @@ static void
 touch_datum(Datum value, int att)
 {
 	Form_pg_attribute attribute = TupleDescAttr(desc, att);
-	char	   *pointer = DatumGetPointer(value);
+	char *pointer = DatumGetPointer(value);
 
 	if (attribute->attbyval)
 		return;
-	touch(pointer, attribute->attlen > 0 ? attribute->attlen :
-		  attribute->attlen == -2 ? strlen(pointer) + 1 : VARSIZE_ANY(pointer));
+	touch(pointer, attribute->attlen > 0	 ? attribute->attlen
+				   : attribute->attlen == -2 ? strlen(pointer) + 1
+											 : VARSIZE_ANY(pointer));
 }
 
 static void
 read_block(PackReader *reader, int att, int block)
 {
-	Datum		values[PACK_VECTOR];
-	bool		nulls[PACK_VECTOR];
-	uint32		positions[PACK_VECTOR];
-	int64		integers[PACK_VECTOR] __attribute__((aligned(64)));
-	PackVector	vector;
-	PackRange	range;
-	int			n = pack_block_rows(reader, block);
+	Datum values[PACK_VECTOR];
+	bool nulls[PACK_VECTOR];
+	uint32 positions[PACK_VECTOR];
+	int64 integers[PACK_VECTOR] __attribute__((aligned(64)));
+	PackVector vector;
+	PackRange range;
+	int n = pack_block_rows(reader, block);
 
 	pack_read_datums(reader, att, block, values, nulls);
 	for (int i = 0; i < n; i++)
@@ -184,8 +188,8 @@ read_pack(const uint8 *data, Size length)
 {
 	PackMemorySource source;
 	PackReader *reader;
-	PackRange	range;
-	uint32		index;
+	PackRange range;
+	uint32 index;
 
 	pack_memory_source_init(&source, data, length);
 	reader = pack_open(&source.base, desc, CurrentMemoryContext);
@@ -196,7 +200,7 @@ read_pack(const uint8 *data, Size length)
 	{
 		/* each column on its own: one that is damaged does not hide the others */
 		sigjmp_buf *outer = PG_exception_stack;
-		sigjmp_buf	here;
+		sigjmp_buf here;
 
 		PG_exception_stack = &here;
 		if (sigsetjmp(here, 0) == 0)
@@ -205,8 +209,8 @@ read_pack(const uint8 *data, Size length)
 			pack_column_encoding(reader, att);
 			for (uint32 row = 0; row < pack_nrows(reader); row += 61)
 			{
-				bool		isnull;
-				Datum		value = pack_read_datum(reader, att, row, &isnull);
+				bool isnull;
+				Datum value = pack_read_datum(reader, att, row, &isnull);
 
 				if (!isnull)
 					touch_datum(value, att);
@@ -222,9 +226,9 @@ read_pack(const uint8 *data, Size length)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	uint8	   *copy;
-	Size		length;
-	sigjmp_buf	here;
+	uint8 *copy;
+	Size length;
+	sigjmp_buf here;
 
 	if (size < 1)
 		return 0;
@@ -243,7 +247,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(copy, pack->data, length);
 		for (size_t at = 1; at + 4 <= size; at += 4)
 		{
-			uint32		offset = data[at] | data[at + 1] << 8 | (data[at + 2] & 0x7f) << 16;
+			uint32 offset = data[at] | data[at + 1] << 8 | (data[at + 2] & 0x7f) << 16;
 
 			if (data[at + 2] & 0x80)
 				length = Min(length, Max(offset % pack->length, 1));

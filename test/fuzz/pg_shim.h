@@ -22,13 +22,13 @@ typedef struct ShimChunk
 	struct ShimChunk *next;
 	struct ShimChunk **link;
 	MemoryContext context;
-	Size		size;
+	Size size;
 } ShimChunk;
 
 typedef struct ShimContext
 {
 	MemoryContextData base;
-	ShimChunk  *chunks;
+	ShimChunk *chunks;
 	struct ShimContext *parent;
 	struct ShimContext *children;
 	struct ShimContext *sibling;
@@ -126,7 +126,7 @@ static void *
 shim_alloc(MemoryContext context, Size size)
 {
 	ShimContext *owner = (ShimContext *) context;
-	ShimChunk  *chunk;
+	ShimChunk *chunk;
 
 	if (size > SHIM_MOST_MEMORY - shim_memory)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
@@ -165,7 +165,7 @@ MemoryContextAllocZero(MemoryContext context, Size size)
 void
 pfree(void *pointer)
 {
-	ShimChunk  *chunk = (ShimChunk *) pointer - 1;
+	ShimChunk *chunk = (ShimChunk *) pointer - 1;
 
 	*chunk->link = chunk->next;
 	if (chunk->next)
@@ -177,8 +177,8 @@ pfree(void *pointer)
 void *
 repalloc_huge(void *pointer, Size size)
 {
-	ShimChunk  *chunk = (ShimChunk *) pointer - 1;
-	void	   *copy = shim_alloc(chunk->context, size);
+	ShimChunk *chunk = (ShimChunk *) pointer - 1;
+	void *copy = shim_alloc(chunk->context, size);
 
 	memcpy(copy, pointer, Min(size, chunk->size));
 	pfree(pointer);
@@ -238,7 +238,7 @@ shim_crc(pg_crc32c crc, const void *data, size_t len)
 	return crc;
 }
 
-pg_crc32c	(*pg_comp_crc32c) (pg_crc32c crc, const void *data, size_t len) = shim_crc;
+pg_crc32c (*pg_comp_crc32c)(pg_crc32c crc, const void *data, size_t len) = shim_crc;
 
 static int
 shim_popcount64(uint64 word)
@@ -246,10 +246,10 @@ shim_popcount64(uint64 word)
 	return __builtin_popcountll(word);
 }
 
-int			(*pg_popcount64) (uint64 word) = shim_popcount64;
+int (*pg_popcount64)(uint64 word) = shim_popcount64;
 
 void
-pg_qsort(void *base, size_t nel, size_t elsize, int (*cmp) (const void *, const void *))
+pg_qsort(void *base, size_t nel, size_t elsize, int (*cmp)(const void *, const void *))
 {
 #undef qsort
 	qsort(base, nel, elsize, cmp);

@@ -49,8 +49,8 @@ static rd_kafka_resp_err_t
 fail_requests(rd_kafka_mock_cluster_t *cluster, int api, char *rest)
 {
 	rd_kafka_resp_err_t errors[64];
-	size_t		count = 0;
-	char	   *save;
+	size_t count = 0;
+	char *save;
 
 	for (char *word = strtok_r(rest, " ", &save); word && count < 64;
 		 word = strtok_r(NULL, " ", &save))
@@ -63,9 +63,9 @@ fail_requests(rd_kafka_mock_cluster_t *cluster, int api, char *rest)
 static bool
 command(rd_kafka_mock_cluster_t *cluster, char *line)
 {
-	char		name[256];
-	int			number;
-	int			end = 0;
+	char name[256];
+	int number;
+	int end = 0;
 
 	if (strcmp(line, "quit") == 0)
 		return false;
@@ -95,7 +95,7 @@ command(rd_kafka_mock_cluster_t *cluster, char *line)
 static void
 create_topic(rd_kafka_mock_cluster_t *cluster, char *argument)
 {
-	char	   *colon = strchr(argument, ':');
+	char *colon = strchr(argument, ':');
 	rd_kafka_resp_err_t err;
 
 	if (colon)
@@ -108,10 +108,10 @@ create_topic(rd_kafka_mock_cluster_t *cluster, char *argument)
 int
 main(int argc, char **argv)
 {
-	int			brokers = 1;
-	int			arg = 1;
-	char		errstr[512];
-	char		line[4096];
+	int brokers = 1;
+	int arg = 1;
+	char errstr[512];
+	char line[4096];
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	rd_kafka_t *handle;
 	rd_kafka_mock_cluster_t *cluster;

@@ -32,23 +32,23 @@ typedef struct Options
 	const char *brokers;
 	const char *topic;
 	const char *file;
-	int32_t		partition;
-	double		rate;
-	int64_t		from;
-	int64_t		upto;
-	int			transaction;
-	bool		abort;
-	bool		progress;
-	bool		quiet;
+	int32_t partition;
+	double rate;
+	int64_t from;
+	int64_t upto;
+	int transaction;
+	bool abort;
+	bool progress;
+	bool quiet;
 } Options;
 
 typedef struct Record
 {
-	int64_t		commit_ts;
-	uint8_t    *key;
-	size_t		key_len;
-	uint8_t    *value;
-	size_t		value_len;
+	int64_t commit_ts;
+	uint8_t *key;
+	size_t key_len;
+	uint8_t *value;
+	size_t value_len;
 } Record;
 
 static void
@@ -67,7 +67,7 @@ hex_digit(char c)
 		return c - 'a' + 10;
 	if (c >= 'A' && c <= 'F')
 		return c - 'A' + 10;
-	die("bad hex digit", (char[]) {c, '\0'});
+	die("bad hex digit", (char[]){c, '\0'});
 	return 0;
 }
 
@@ -75,7 +75,7 @@ hex_digit(char c)
 static size_t
 decode_hex(char *text)
 {
-	size_t		n = 0;
+	size_t n = 0;
 
 	for (char *p = text; p[0]; p += 2)
 	{
@@ -89,8 +89,8 @@ decode_hex(char *text)
 static void
 parse_line(char *line, Record *record)
 {
-	char	   *field[4];
-	char	   *rest = line;
+	char *field[4];
+	char *rest = line;
 
 	for (int i = 0; i < 4; i++)
 	{
@@ -139,7 +139,7 @@ end_transaction(rd_kafka_t *handle, bool abort)
 static void
 send_group(rd_kafka_t *handle, const Options *options, Record *group, int count, int64_t number)
 {
-	bool		abort_first = options->abort && number % 2 == 1;
+	bool abort_first = options->abort && number % 2 == 1;
 
 	for (int round = abort_first ? 0 : 1; round < 2; round++)
 	{
@@ -153,12 +153,12 @@ send_group(rd_kafka_t *handle, const Options *options, Record *group, int count,
 static void
 send_transactions(rd_kafka_t *handle, const Options *options, FILE *input)
 {
-	Record	   *group = calloc(options->transaction, sizeof(Record));
-	char	  **lines = calloc(options->transaction, sizeof(char *));
-	int			count = 0;
-	int64_t		number = 0;
-	size_t		size = 0;
-	bool		more = true;
+	Record *group = calloc(options->transaction, sizeof(Record));
+	char **lines = calloc(options->transaction, sizeof(char *));
+	int count = 0;
+	int64_t number = 0;
+	size_t size = 0;
+	bool more = true;
 
 	check(rd_kafka_init_transactions(handle, 60000));
 	while (more)
@@ -186,11 +186,11 @@ send_transactions(rd_kafka_t *handle, const Options *options, FILE *input)
 static void
 send_all(rd_kafka_t *handle, const Options *options, FILE *input)
 {
-	char	   *line = NULL;
-	size_t		size = 0;
-	Record		record;
-	int64_t		sent = 0;
-	double		start = monotonic_seconds();
+	char *line = NULL;
+	size_t size = 0;
+	Record record;
+	int64_t sent = 0;
+	double start = monotonic_seconds();
 
 	while (getline(&line, &size, input) > 0)
 	{
@@ -251,21 +251,21 @@ parse_options(int argc, char **argv, Options *options)
 int
 main(int argc, char **argv)
 {
-	Options		options = {.from = INT64_MIN, .upto = INT64_MAX};
-	FILE	   *input = stdin;
+	Options options = {.from = INT64_MIN, .upto = INT64_MAX};
+	FILE *input = stdin;
 	rd_kafka_t *handle;
-	int64_t		acknowledged;
-	int64_t		failed;
-	int64_t		last_offset;
+	int64_t acknowledged;
+	int64_t failed;
+	int64_t last_offset;
 
 	parse_options(argc, argv, &options);
 	if (strcmp(options.file, "-") != 0)
 		input = fopen(options.file, "r");
 	if (!input)
 		die(options.file, strerror(errno));
-	handle = producer_open(options.brokers, options.rate > 0,
-						   options.transaction > 0 ? "produce" : NULL,
-						   options.progress ? print_progress : NULL);
+	handle =
+		producer_open(options.brokers, options.rate > 0, options.transaction > 0 ? "produce" : NULL,
+					  options.progress ? print_progress : NULL);
 
 	if (options.transaction > 0)
 		send_transactions(handle, &options, input);
@@ -274,6 +274,7 @@ main(int argc, char **argv)
 
 	producer_close(handle, &acknowledged, &failed, &last_offset);
 	if (!options.quiet)
-		printf("produced %" PRId64 " messages, last offset %" PRId64 "\n", acknowledged, last_offset);
+		printf("produced %" PRId64 " messages, last offset %" PRId64 "\n", acknowledged,
+			   last_offset);
 	return failed > 0 && !options.abort;
 }

@@ -48,7 +48,7 @@ on_delivery(rd_kafka_t *handle, const rd_kafka_message_t *message, void *opaque)
 static void
 set(rd_kafka_conf_t *conf, const char *name, const char *value)
 {
-	char		errstr[512];
+	char errstr[512];
 
 	if (rd_kafka_conf_set(conf, name, value, errstr, sizeof(errstr)) != RD_KAFKA_CONF_OK)
 		die(name, errstr);
@@ -58,7 +58,7 @@ rd_kafka_t *
 producer_open(const char *brokers, bool paced, const char *transactional_id,
 			  ProducerAcknowledged acknowledged)
 {
-	char		errstr[512];
+	char errstr[512];
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	rd_kafka_t *handle;
 
@@ -109,7 +109,7 @@ producer_send(rd_kafka_t *handle, const char *topic, int32_t partition, const vo
 void
 producer_pace(rd_kafka_t *handle, double start, double rate, int64_t sent)
 {
-	double		due = start + sent / rate;
+	double due = start + sent / rate;
 
 	for (double left = due - monotonic_seconds(); left > 0; left = due - monotonic_seconds())
 		rd_kafka_poll(handle, left * 1000 < 1 ? 1 : (int) (left * 1000));

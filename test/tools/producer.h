@@ -15,7 +15,7 @@
 #include <librdkafka/rdkafka.h>
 
 /* Called when the broker acknowledged a message; opaque is what producer_send was given. */
-typedef void (*ProducerAcknowledged) (int64_t opaque, int64_t offset);
+typedef void (*ProducerAcknowledged)(int64_t opaque, int64_t offset);
 
 extern void die(const char *what, const char *detail);
 extern double monotonic_seconds(void);
@@ -28,9 +28,8 @@ extern rd_kafka_t *producer_open(const char *brokers, bool paced, const char *tr
 								 ProducerAcknowledged acknowledged);
 
 /* Copies the message into the queue; waits while it is full. */
-extern void producer_send(rd_kafka_t *handle, const char *topic, int32_t partition,
-						  const void *key, size_t key_len, const void *value, size_t value_len,
-						  int64_t opaque);
+extern void producer_send(rd_kafka_t *handle, const char *topic, int32_t partition, const void *key,
+						  size_t key_len, const void *value, size_t value_len, int64_t opaque);
 
 /* Serve callbacks until message number `sent` is due at `rate` messages a second since `start`. */
 extern void producer_pace(rd_kafka_t *handle, double start, double rate, int64_t sent);
@@ -39,4 +38,4 @@ extern void producer_pace(rd_kafka_t *handle, double start, double rate, int64_t
 extern void producer_close(rd_kafka_t *handle, int64_t *acknowledged, int64_t *failed,
 						   int64_t *last_offset);
 
-#endif							/* PRODUCER_H */
+#endif /* PRODUCER_H */

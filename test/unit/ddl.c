@@ -456,7 +456,8 @@ names_compare(void)
 int
 main(int argc, char **argv)
 {
-	static const char *const files[] = {"restored", "original", "limits", "ticdc", "accepted", "refused"};
+	static const char *const files[] = {"restored", "original", "limits",
+										"ticdc",	"accepted", "refused"};
 	bool update = argc > 1 && strcmp(argv[1], "--update") == 0;
 
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)

@@ -32,16 +32,16 @@ PG_FUNCTION_INFO_V1(magic_bench_decode_datums);
 
 typedef struct BufferSource
 {
-	PackSource	base;
-	Relation	rel;
+	PackSource base;
+	Relation rel;
 	BlockNumber first;
-	Buffer	   *pins;			/* one per stream */
+	Buffer *pins; /* one per stream */
 } BufferSource;
 
 static const uint8 *
 pinned_page(BufferSource *source, int stream, BlockNumber block)
 {
-	Buffer		pin = source->pins[stream];
+	Buffer pin = source->pins[stream];
 
 	if (!BufferIsValid(pin) || BufferGetBlockNumber(pin) != block)
 	{
@@ -58,14 +58,14 @@ buffer_fetch(PackSource *base, int stream, uint64 offset, uint32 length, uint8 *
 {
 	BufferSource *source = (BufferSource *) base;
 	BlockNumber block = source->first + offset / PACK_PAGE_PAYLOAD;
-	uint32		start = offset % PACK_PAGE_PAYLOAD;
+	uint32 start = offset % PACK_PAGE_PAYLOAD;
 	const uint8 *page = pinned_page(source, stream, block);
 
 	if (start + (uint64) length <= PACK_PAGE_PAYLOAD)
 		return page + PAYLOAD_OFFSET + start;
 	for (uint32 done = 0; done < length;)
 	{
-		uint32		n = Min(length - done, PACK_PAGE_PAYLOAD - start);
+		uint32 n = Min(length - done, PACK_PAGE_PAYLOAD - start);
 
 		memcpy(scratch + done, page + PAYLOAD_OFFSET + start, n);
 		done += n;
@@ -78,36 +78,37 @@ buffer_fetch(PackSource *base, int stream, uint64 offset, uint32 length, uint8 *
 
 typedef struct Pack
 {
-	uint64		length;
+	uint64 length;
 	BlockNumber first;
-	bytea	   *data;			/* inline pack, or NULL */
+	bytea *data; /* inline pack, or NULL */
 } Pack;
 
 /* The packs of a table, by the directory. */
 static Pack *
 find_packs(Relation rel, int *npacks)
 {
-	Buffer		buffer = ReadBuffer(rel, 0);
-	int64		storage;
-	Datum		argument;
-	Oid			type = INT8OID;
-	Pack	   *packs;
+	Buffer buffer = ReadBuffer(rel, 0);
+	int64 storage;
+	Datum argument;
+	Oid type = INT8OID;
+	Pack *packs;
 
 	memcpy(&storage, (const char *) PageGetContents(BufferGetPage(buffer)) + STORAGE_OFFSET,
 		   sizeof(storage));
 	ReleaseBuffer(buffer);
 	argument = Int64GetDatum(storage);
-	if (SPI_execute_with_args("SELECT length, block, data FROM magic.pack WHERE storage = $1 ORDER BY first_row",
-							  1, &type, &argument, NULL, true, 0) != SPI_OK_SELECT)
+	if (SPI_execute_with_args(
+			"SELECT length, block, data FROM magic.pack WHERE storage = $1 ORDER BY first_row", 1,
+			&type, &argument, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "cannot read the pack directory");
 	*npacks = SPI_processed;
 	packs = palloc0(sizeof(Pack) * (SPI_processed + 1));
 	for (int i = 0; i < *npacks; i++)
 	{
-		HeapTuple	tuple = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		bool		isnull;
-		Datum		data;
+		HeapTuple tuple = SPI_tuptable->vals[i];
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		bool isnull;
+		Datum data;
 
 		packs[i].length = DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull));
 		packs[i].first = DatumGetInt64(SPI_getbinval(tuple, desc, 2, &isnull));
@@ -121,13 +122,13 @@ find_packs(Relation rel, int *npacks)
 static uint64
 decode_pack(Relation rel, const Pack *pack, const int *atts, int natts, bool datums)
 {
-	TupleDesc	desc = RelationGetDescr(rel);
+	TupleDesc desc = RelationGetDescr(rel);
 	BufferSource pages = {0};
 	PackMemorySource memory;
 	PackReader *reader;
-	uint64		values = 0;
-	Datum	   *column = palloc(sizeof(Datum) * PACK_VECTOR);
-	bool	   *nulls = palloc(sizeof(bool) * PACK_VECTOR);
+	uint64 values = 0;
+	Datum *column = palloc(sizeof(Datum) * PACK_VECTOR);
+	bool *nulls = palloc(sizeof(bool) * PACK_VECTOR);
 
 	pages.base.fetch = buffer_fetch;
 	pages.base.length = pack->length;
@@ -141,7 +142,7 @@ decode_pack(Relation rel, const Pack *pack, const int *atts, int natts, bool dat
 	{
 		for (int i = 0; i < natts; i++)
 		{
-			PackVector	vector;
+			PackVector vector;
 
 			if (datums)
 				pack_read_datums(reader, atts[i], block, column, nulls);
@@ -160,25 +161,24 @@ decode_pack(Relation rel, const Pack *pack, const int *atts, int natts, bool dat
 static Datum
 decode(Oid relid, ArrayType *columns, bool datums)
 {
-	Relation	rel = relation_open(relid, AccessShareLock);
-	Datum	   *names;
-	int			natts;
-	int		   *atts;
-	int			npacks;
-	Pack	   *packs;
-	uint64		values = 0;
+	Relation rel = relation_open(relid, AccessShareLock);
+	Datum *names;
+	int natts;
+	int *atts;
+	int npacks;
+	Pack *packs;
+	uint64 values = 0;
 
 	deconstruct_array(columns, TEXTOID, -1, false, TYPALIGN_INT, &names, NULL, &natts);
 	atts = palloc(sizeof(int) * (natts + 1));
 	for (int i = 0; i < natts; i++)
 	{
-		char	   *name = TextDatumGetCString(names[i]);
-		int			number = SPI_fnumber(RelationGetDescr(rel), name);
+		char *name = TextDatumGetCString(names[i]);
+		int number = SPI_fnumber(RelationGetDescr(rel), name);
 
 		if (number <= 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_COLUMN),
-					 errmsg("column \"%s\" does not exist", name)));
+			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+							errmsg("column \"%s\" does not exist", name)));
 		atts[i] = number - 1;
 	}
 	if (SPI_connect() != SPI_OK_CONNECT)
@@ -188,8 +188,8 @@ decode(Oid relid, ArrayType *columns, bool datums)
 		values += decode_pack(rel, &packs[i], atts, natts, datums);
 	SPI_finish();
 	relation_close(rel, AccessShareLock);
-	return CStringGetTextDatum(psprintf(UINT64_FORMAT " values of %d columns in %d packs", values, natts,
-										npacks));
+	return CStringGetTextDatum(
+		psprintf(UINT64_FORMAT " values of %d columns in %d packs", values, natts, npacks));
 }
 
 Datum

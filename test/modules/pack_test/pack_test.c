@@ -19,13 +19,13 @@ PG_FUNCTION_INFO_V1(pack_check);
 PG_FUNCTION_INFO_V1(pack_damage);
 
 /* Set: the reader takes every checksum for right, so that damage reaches what lies behind. */
-bool		pack_fuzzing = false;
+bool pack_fuzzing = false;
 
 /* One pack's rows, taken from the result of a query. */
 static void
 collect(Rows *rows, uint64 first, uint32 count, double holes, pg_prng_state *random)
 {
-	uint32		position = 0;
+	uint32 position = 0;
 
 	rows->desc = SPI_tuptable->tupdesc;
 	rows->nrows = count;
@@ -56,14 +56,14 @@ append_rows(PackWriter *writer, const Rows *rows)
 static void
 compare_writer(PackWriter *writer, const Rows *rows)
 {
-	Datum	   *values = palloc(sizeof(Datum) * (rows->desc->natts + 1));
-	bool	   *nulls = palloc(sizeof(bool) * (rows->desc->natts + 1));
+	Datum *values = palloc(sizeof(Datum) * (rows->desc->natts + 1));
+	bool *nulls = palloc(sizeof(bool) * (rows->desc->natts + 1));
 
 	if (pack_writer_rows(writer) != rows->nrows)
 		elog(ERROR, "the writer has lost rows");
 	for (uint32 row = 0; row < rows->nrows; row += 1 + rows->nrows / 1000)
 	{
-		uint32		index;
+		uint32 index;
 
 		if (!pack_writer_find(writer, rows->positions[row], &index) || index != row)
 			elog(ERROR, "the writer does not find position %u", rows->positions[row]);
@@ -96,7 +96,7 @@ note_encodings(StringInfo encodings, const PackBytes *bytes, TupleDesc desc)
 static void
 run_query(text *query)
 {
-	char	   *sql = text_to_cstring(query);
+	char *sql = text_to_cstring(query);
 
 	if (SPI_connect() != SPI_OK_CONNECT || SPI_execute(sql, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "the query failed");
@@ -105,19 +105,19 @@ run_query(text *query)
 Datum
 pack_check(PG_FUNCTION_ARGS)
 {
-	uint32		per_pack = PG_GETARG_INT32(1);
-	double		holes = PG_GETARG_FLOAT8(2);
+	uint32 per_pack = PG_GETARG_INT32(1);
+	double holes = PG_GETARG_FLOAT8(2);
 	pg_prng_state random;
-	TupleDesc	result_desc;
-	Datum		result[4];
-	bool		nulls[4] = {false};
+	TupleDesc result_desc;
+	Datum result[4];
+	bool nulls[4] = {false};
 	PackWriter *writer;
 	StringInfoData encodings;
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext per_pack_context;
-	uint64		done = 0;
-	int			packs = 0;
-	uint64		bytes_total = 0;
+	uint64 done = 0;
+	int packs = 0;
+	uint64 bytes_total = 0;
 
 	if (get_call_result_type(fcinfo, NULL, &result_desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "not called as expected");
@@ -134,14 +134,14 @@ pack_check(PG_FUNCTION_ARGS)
 	initStringInfo(&encodings);
 	run_query(PG_GETARG_TEXT_PP(0));
 	writer = pack_writer_create(SPI_tuptable->tupdesc, CurrentMemoryContext);
-	per_pack_context = AllocSetContextCreate(CurrentMemoryContext, "pack_check",
-											 ALLOCSET_DEFAULT_SIZES);
+	per_pack_context =
+		AllocSetContextCreate(CurrentMemoryContext, "pack_check", ALLOCSET_DEFAULT_SIZES);
 	do
 	{
-		uint32		count = Min(per_pack, SPI_processed - done);
-		Rows		rows;
-		PackBytes	bytes;
-		PackBytes	again;
+		uint32 count = Min(per_pack, SPI_processed - done);
+		Rows rows;
+		PackBytes bytes;
+		PackBytes again;
 		MemoryContext old = MemoryContextSwitchTo(per_pack_context);
 
 		collect(&rows, done, count, holes, &random);
@@ -183,13 +183,13 @@ pack_check(PG_FUNCTION_ARGS)
 static void
 damage(uint8 *data, uint64 *length, pg_prng_state *random)
 {
-	int			changes = 1 + pg_prng_uint64_range(random, 0, 3);
+	int changes = 1 + pg_prng_uint64_range(random, 0, 3);
 
 	for (int i = 0; i < changes; i++)
 	{
 		/* most of what can be misunderstood is near the start */
-		uint64		limit = pg_prng_bool(random) ? Min(*length, 2048) : *length;
-		uint64		at = pg_prng_uint64_range(random, 0, limit - 1);
+		uint64 limit = pg_prng_bool(random) ? Min(*length, 2048) : *length;
+		uint64 at = pg_prng_uint64_range(random, 0, limit - 1);
 
 		switch (pg_prng_uint64_range(random, 0, 5))
 		{
@@ -224,14 +224,14 @@ ignore_problem(void *arg, int att, const char *problem)
 Datum
 pack_damage(PG_FUNCTION_ARGS)
 {
-	int			rounds = PG_GETARG_INT32(1);
+	int rounds = PG_GETARG_INT32(1);
 	pg_prng_state random;
-	TupleDesc	result_desc;
-	Datum		result[2];
-	bool		nulls[2] = {false};
+	TupleDesc result_desc;
+	Datum result[2];
+	bool nulls[2] = {false};
 	PackWriter *writer;
-	Rows		rows;
-	PackBytes	bytes;
+	Rows rows;
+	PackBytes bytes;
 	volatile int raised = 0;
 	volatile int answered = 0;
 	MemoryContext context;
@@ -248,8 +248,8 @@ pack_damage(PG_FUNCTION_ARGS)
 	for (int round = 0; round < rounds; round++)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
-		uint64		length = bytes.length;
-		uint8	   *copy = palloc_extended(length, MCXT_ALLOC_HUGE);
+		uint64 length = bytes.length;
+		uint8 *copy = palloc_extended(length, MCXT_ALLOC_HUGE);
 		PagedSource source;
 
 		CHECK_FOR_INTERRUPTS();
@@ -270,7 +270,7 @@ pack_damage(PG_FUNCTION_ARGS)
 		}
 		PG_CATCH();
 		{
-			ErrorData  *error;
+			ErrorData *error;
 
 			MemoryContextSwitchTo(context);
 			error = CopyErrorData();

@@ -10,9 +10,9 @@
 /* Pages of PACK_PAGE_PAYLOAD bytes: what crosses a border is copied, as from buffers. */
 typedef struct PagedSource
 {
-	PackSource	base;
+	PackSource base;
 	const uint8 *data;
-	uint64		copies;
+	uint64 copies;
 } PagedSource;
 
 extern void paged_source_init(PagedSource *source, const uint8 *data, uint64 length);
@@ -20,12 +20,12 @@ extern void paged_source_init(PagedSource *source, const uint8 *data, uint64 len
 /* Rows as they went into a pack. */
 typedef struct Rows
 {
-	TupleDesc	desc;
-	uint32		nrows;
-	Datum	  **values;			/* by row */
-	bool	  **nulls;
-	uint32	   *positions;
-	uint32		span;
+	TupleDesc desc;
+	uint32 nrows;
+	Datum **values; /* by row */
+	bool **nulls;
+	uint32 *positions;
+	uint32 span;
 } Rows;
 
 /* Raises at the first difference; pack_test_compare.c. */

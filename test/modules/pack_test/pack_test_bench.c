@@ -15,18 +15,18 @@ PG_FUNCTION_INFO_V1(pack_bench);
 typedef struct Bench
 {
 	PackWriter *writer;
-	PackBytes  *packs;
-	int			npacks;
-	uint64		rows;
-	uint64		bytes;
-	double		append_ms;
-	double		encode_ms;
+	PackBytes *packs;
+	int npacks;
+	uint64 rows;
+	uint64 bytes;
+	double append_ms;
+	double encode_ms;
 } Bench;
 
 static double
 elapsed_ms(instr_time start)
 {
-	instr_time	now;
+	instr_time now;
 
 	INSTR_TIME_SET_CURRENT(now);
 	INSTR_TIME_SUBTRACT(now, start);
@@ -36,12 +36,13 @@ elapsed_ms(instr_time start)
 static void
 finish_pack(Bench *bench)
 {
-	instr_time	start;
+	instr_time start;
 
 	if (pack_writer_rows(bench->writer) == 0)
 		return;
 	INSTR_TIME_SET_CURRENT(start);
-	pack_writer_finish(bench->writer, pack_writer_rows(bench->writer), &bench->packs[bench->npacks]);
+	pack_writer_finish(bench->writer, pack_writer_rows(bench->writer),
+					   &bench->packs[bench->npacks]);
 	bench->encode_ms += elapsed_ms(start);
 	bench->bytes += bench->packs[bench->npacks++].length;
 	pack_writer_reset(bench->writer);
@@ -51,15 +52,15 @@ finish_pack(Bench *bench)
 static TupleDesc
 encode(Bench *bench, const char *query, uint32 per_pack)
 {
-	Portal		portal = SPI_cursor_open_with_args(NULL, query, 0, NULL, NULL, NULL, true, 0);
-	TupleDesc	desc = NULL;
-	Datum	   *values = NULL;
-	bool	   *nulls = NULL;
+	Portal portal = SPI_cursor_open_with_args(NULL, query, 0, NULL, NULL, NULL, true, 0);
+	TupleDesc desc = NULL;
+	Datum *values = NULL;
+	bool *nulls = NULL;
 
 	bench->packs = palloc(sizeof(PackBytes) * 10000);
 	for (;;)
 	{
-		instr_time	start;
+		instr_time start;
 
 		SPI_cursor_fetch(portal, true, 10000);
 		if (desc == NULL)
@@ -96,27 +97,27 @@ encode(Bench *bench, const char *query, uint32 per_pack)
 typedef struct ColumnResult
 {
 	const char *encoding;
-	uint64		bytes;
-	double		datums_ms;
-	double		vector_ms;
-	uint64		copies;
+	uint64 bytes;
+	double datums_ms;
+	double vector_ms;
+	uint64 copies;
 } ColumnResult;
 
 static void
 read_column(Bench *bench, TupleDesc desc, int att, ColumnResult *out)
 {
-	Datum	   *values = palloc(sizeof(Datum) * PACK_VECTOR);
-	bool	   *nulls = palloc(sizeof(bool) * PACK_VECTOR);
-	double		datums = 0;
-	double		vectors = 0;
+	Datum *values = palloc(sizeof(Datum) * PACK_VECTOR);
+	bool *nulls = palloc(sizeof(bool) * PACK_VECTOR);
+	double datums = 0;
+	double vectors = 0;
 
 	out->bytes = 0;
 	for (int pack = 0; pack < bench->npacks; pack++)
 	{
 		PagedSource source;
 		PackReader *reader;
-		instr_time	start;
-		PackVector	vector;
+		instr_time start;
+		PackVector vector;
 
 		paged_source_init(&source, bench->packs[pack].data, bench->packs[pack].length);
 		INSTR_TIME_SET_CURRENT(start);
@@ -144,12 +145,12 @@ read_column(Bench *bench, TupleDesc desc, int att, ColumnResult *out)
 Datum
 pack_bench(PG_FUNCTION_ARGS)
 {
-	char	   *query = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	uint32		per_pack = PG_GETARG_INT32(1);
-	int			repeats = PG_GETARG_INT32(2);
+	char *query = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	uint32 per_pack = PG_GETARG_INT32(1);
+	int repeats = PG_GETARG_INT32(2);
 	ReturnSetInfo *set = (ReturnSetInfo *) fcinfo->resultinfo;
-	Bench		bench = {0};
-	TupleDesc	desc;
+	Bench bench = {0};
+	TupleDesc desc;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (SPI_connect() != SPI_OK_CONNECT)
@@ -158,9 +159,9 @@ pack_bench(PG_FUNCTION_ARGS)
 	for (int att = 0; att < desc->natts; att++)
 	{
 		ColumnResult result = {0};
-		Datum		values[5];
-		bool		nulls[5] = {false};
-		char		number[64];
+		Datum values[5];
+		bool nulls[5] = {false};
+		char number[64];
 
 		for (int i = 0; i < repeats; i++)
 			read_column(&bench, desc, att, &result);
@@ -175,8 +176,8 @@ pack_bench(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
 	}
 	elog(NOTICE, "%lu rows, %d packs, %.1f MB, append %.0f ms, encode %.0f ms: %.2f M rows/s",
-		 (unsigned long) bench.rows, bench.npacks, bench.bytes / 1e6, bench.append_ms, bench.encode_ms,
-		 bench.rows / 1e3 / (bench.append_ms + bench.encode_ms));
+		 (unsigned long) bench.rows, bench.npacks, bench.bytes / 1e6, bench.append_ms,
+		 bench.encode_ms, bench.rows / 1e3 / (bench.append_ms + bench.encode_ms));
 	SPI_finish();
 	return (Datum) 0;
 }

@@ -43,8 +43,8 @@ check_datum(const Rows *rows, int att, uint32 row, Datum value, bool isnull, con
 	Form_pg_attribute attribute = TupleDescAttr(rows->desc, att);
 
 	if (isnull != rows->nulls[row][att] ||
-		(!isnull && !datum_image_eq(value, rows->values[row][att], attribute->attbyval,
-									attribute->attlen)))
+		(!isnull &&
+		 !datum_image_eq(value, rows->values[row][att], attribute->attbyval, attribute->attlen)))
 		elog(ERROR, "%s: row %u of column %d (%s) differs", how, row, att + 1,
 			 NameStr(attribute->attname));
 	if (isnull && value != (Datum) 0)
@@ -63,7 +63,7 @@ check_datum(const Rows *rows, int att, uint32 row, Datum value, bool isnull, con
 	}
 	if (!isnull && attribute->attlen > 0 && !attribute->attbyval &&
 		(uintptr_t) DatumGetPointer(value) !=
-		att_align_nominal((uintptr_t) DatumGetPointer(value), attribute->attalign))
+			att_align_nominal((uintptr_t) DatumGetPointer(value), attribute->attalign))
 		elog(ERROR, "%s: value is not aligned", how);
 }
 
@@ -73,11 +73,11 @@ check_vector_row(const Rows *rows, int att, const PackVector *vector, const int6
 				 uint32 row)
 {
 	Form_pg_attribute attribute = TupleDescAttr(rows->desc, att);
-	bool		isnull = vector->valid != NULL && !((vector->valid[i / 64] >> (i % 64)) & 1);
-	Datum		value = rows->values[row][att];
-	bool		same = false;
-	uint64		image[4];
-	PackString	string;
+	bool isnull = vector->valid != NULL && !((vector->valid[i / 64] >> (i % 64)) & 1);
+	Datum value = rows->values[row][att];
+	bool same = false;
+	uint64 image[4];
+	PackString string;
 
 	if (isnull != rows->nulls[row][att])
 		elog(ERROR, "vector: validity of row %u of column %d differs", row, att + 1);
@@ -94,7 +94,8 @@ check_vector_row(const Rows *rows, int att, const PackVector *vector, const int6
 		if (vector->kind == PACK_VECTOR_INT)
 			pack_numeric_build64(integers[i], vector->scale, (uint8 *) image);
 		else
-			pack_numeric_build128(((const int128 *) vector->codes)[i], vector->scale, (uint8 *) image);
+			pack_numeric_build128(((const int128 *) vector->codes)[i], vector->scale,
+								  (uint8 *) image);
 		check_datum(rows, att, row, PointerGetDatum(image), false, "numeric vector");
 		return;
 	}
@@ -127,21 +128,21 @@ check_vector_row(const Rows *rows, int att, const PackVector *vector, const int6
 			break;
 		case PACK_VECTOR_DICT:
 		case PACK_VECTOR_BYTES:
-			string = vector->kind == PACK_VECTOR_DICT ? vector->dict->entries[integers[i]] :
-				vector->strings[i];
+			string = vector->kind == PACK_VECTOR_DICT ? vector->dict->entries[integers[i]]
+													  : vector->strings[i];
 			if (attribute->attlen == -1)
 			{
 				struct varlena *flat = PG_DETOAST_DATUM_PACKED(value);
 
 				same = string.length == VARSIZE_ANY_EXHDR(flat) &&
-					memcmp(string.data, VARDATA_ANY(flat), string.length) == 0;
+					   memcmp(string.data, VARDATA_ANY(flat), string.length) == 0;
 			}
 			else if (attribute->attlen == -2)
 				same = string.length == strlen(DatumGetCString(value)) &&
-					memcmp(string.data, DatumGetCString(value), string.length) == 0;
+					   memcmp(string.data, DatumGetCString(value), string.length) == 0;
 			else
 				same = string.length == attribute->attlen &&
-					memcmp(string.data, DatumGetPointer(value), string.length) == 0;
+					   memcmp(string.data, DatumGetPointer(value), string.length) == 0;
 			break;
 	}
 	if (!same)
@@ -152,18 +153,18 @@ check_vector_row(const Rows *rows, int att, const PackVector *vector, const int6
 static void
 compare_column(const Rows *rows, PackReader *reader, int att)
 {
-	Datum		values[PACK_VECTOR];
-	bool		nulls[PACK_VECTOR];
-	int64		integers[PACK_VECTOR] pg_attribute_aligned(64);
-	uint32		total_nulls = 0;
-	PackRange	range;
+	Datum values[PACK_VECTOR];
+	bool nulls[PACK_VECTOR];
+	int64 integers[PACK_VECTOR] pg_attribute_aligned(64);
+	uint32 total_nulls = 0;
+	PackRange range;
 
 	for (uint32 block = 0; block < pack_nblocks(reader); block++)
 	{
-		int			n = pack_block_rows(reader, block);
-		uint32		start = block * PACK_VECTOR;
-		int			block_nulls = 0;
-		PackVector	vector;
+		int n = pack_block_rows(reader, block);
+		uint32 start = block * PACK_VECTOR;
+		int block_nulls = 0;
+		PackVector vector;
 
 		pack_read_datums(reader, att, block, values, nulls);
 		for (int i = 0; i < n; i++)
@@ -193,16 +194,16 @@ compare_column(const Rows *rows, PackReader *reader, int att)
 static void
 compare_singles(const Rows *rows, PackReader *reader)
 {
-	uint32		n = rows->nrows;
+	uint32 n = rows->nrows;
 
 	for (uint32 k = 0; k < Min(n, 600); k++)
 	{
-		uint32		row = (uint64) k * 7919 % n;
+		uint32 row = (uint64) k * 7919 % n;
 
 		for (int att = 0; att < rows->desc->natts; att++)
 		{
-			bool		isnull;
-			Datum		value = pack_read_datum(reader, att, row, &isnull);
+			bool isnull;
+			Datum value = pack_read_datum(reader, att, row, &isnull);
 
 			check_datum(rows, att, row, value, isnull, "single");
 		}
@@ -212,9 +213,9 @@ compare_singles(const Rows *rows, PackReader *reader)
 static void
 compare_positions(const Rows *rows, PackReader *reader)
 {
-	uint32		positions[PACK_VECTOR];
-	uint32		row = 0;
-	uint32		index;
+	uint32 positions[PACK_VECTOR];
+	uint32 row = 0;
+	uint32 index;
 
 	for (uint32 block = 0; block < pack_nblocks(reader); block++)
 	{
@@ -225,7 +226,7 @@ compare_positions(const Rows *rows, PackReader *reader)
 	}
 	for (uint32 position = 0; position < Min(rows->span, 500000); position++)
 	{
-		bool		there = row < rows->nrows && rows->positions[row] == position;
+		bool there = row < rows->nrows && rows->positions[row] == position;
 
 		if (pack_rank(reader, position) != row)
 			elog(ERROR, "rank of position %u differs", position);
@@ -271,30 +272,30 @@ compare_pack(const Rows *rows, const PackBytes *bytes, bool paged)
 void
 read_all(PackReader *reader, TupleDesc desc)
 {
-	Datum		values[PACK_VECTOR];
-	bool		nulls[PACK_VECTOR];
-	uint32		positions[PACK_VECTOR];
-	uint32		index;
+	Datum values[PACK_VECTOR];
+	bool nulls[PACK_VECTOR];
+	uint32 positions[PACK_VECTOR];
+	uint32 index;
 	volatile uint64 sum = 0;
 
 	for (int att = 0; att < desc->natts; att++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(desc, att);
-		PackRange	range;
-		bool		isnull;
+		PackRange range;
+		bool isnull;
 
 		for (uint32 row = 0; row < pack_nrows(reader); row += 37)
 			(void) pack_read_datum(reader, att, row, &isnull);
 		for (uint32 block = 0; block < pack_nblocks(reader); block++)
 		{
-			PackVector	vector;
+			PackVector vector;
 
 			pack_read_datums(reader, att, block, values, nulls);
 			for (int i = 0; i < pack_block_rows(reader, block); i++)
 				if (!nulls[i] && !attribute->attbyval)
 				{
 					/* touch every byte of the value */
-					Size		size = datumGetSize(values[i], false, attribute->attlen);
+					Size size = datumGetSize(values[i], false, attribute->attlen);
 					const uint8 *at = (const uint8 *) DatumGetPointer(values[i]);
 
 					for (Size k = 0; k < size; k++)

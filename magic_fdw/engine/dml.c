@@ -87,18 +87,18 @@ describe_deletion(RowNumber row, const DeleteInfo *info, CommandId cid, TM_Failu
  * False if the policy says not to wait. `deleted` says whether `info` was filled.
  */
 static bool
-lock_and_look(Relation rel, RowNumber row, LockTupleMode mode, LockWaitPolicy policy, bool *deleted,
+lock_and_look(Relation rel, RowNumber row, RowLockKind kind, LockWaitPolicy policy, bool *deleted,
 			  DeleteInfo *info)
 {
 	uint64 storage = storage_id(rel);
-	bool locked = row_lock(rel, row, mode, LockWaitSkip);
+	bool locked = row_lock(rel, row, kind, LockWaitSkip);
 
 	*deleted = deleted_latest(storage, row, info);
 	if (locked || *deleted)
 		return true;
 	if (policy != LockWaitBlock)
 		return false;
-	(void) row_lock(rel, row, mode, LockWaitBlock);
+	(void) row_lock(rel, row, kind, LockWaitBlock);
 	*deleted = deleted_latest(storage, row, info);
 	return true;
 }
@@ -112,7 +112,7 @@ prepare_change(Relation rel, RowNumber row, CommandId cid, Snapshot crosscheck, 
 	bool deleted;
 
 	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
-	if (!lock_and_look(rel, row, LockTupleExclusive, wait ? LockWaitBlock : LockWaitSkip, &deleted,
+	if (!lock_and_look(rel, row, ROW_LOCK_CHANGE, wait ? LockWaitBlock : LockWaitSkip, &deleted,
 					   &info))
 	{
 		row_to_tid(row, &tmfd->ctid);
@@ -194,18 +194,17 @@ dml_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
 		 LockTupleMode mode, LockWaitPolicy policy, uint8 flags, TM_FailureData *tmfd)
 {
 	RowNumber row = tid_to_row(tid);
+	RowLockKind kind = mode <= LockTupleShare ? ROW_LOCK_SHARE : ROW_LOCK_UPDATE;
 	DeleteInfo info;
 	bool deleted;
 	bool traversed = false;
 
-	if (mode == LockTupleNoKeyExclusive)
-		mode = LockTupleExclusive;
 	for (;;)
 	{
 		TM_Result result;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!lock_and_look(rel, row, mode, policy, &deleted, &info))
+		if (!lock_and_look(rel, row, kind, policy, &deleted, &info))
 			return not_locked(rel, policy);
 		if (!deleted)
 			break;

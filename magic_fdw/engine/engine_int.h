@@ -328,7 +328,14 @@ extern uint64 writer_flush_count(void);
 
 /* ---------------------------------------------------------------- rowlock.c */
 
-extern bool row_lock(Relation rel, RowNumber row, LockTupleMode mode, LockWaitPolicy policy);
+typedef enum RowLockKind
+{
+	ROW_LOCK_SHARE,	 /* FOR SHARE, FOR KEY SHARE */
+	ROW_LOCK_UPDATE, /* FOR UPDATE, FOR NO KEY UPDATE */
+	ROW_LOCK_CHANGE	 /* to delete or update the row */
+} RowLockKind;
+
+extern bool row_lock(Relation rel, RowNumber row, RowLockKind kind, LockWaitPolicy policy);
 extern bool row_lock_table(Relation rel, bool wait);
 extern TransactionId row_lock_holder(Relation rel, RowNumber row);
 extern bool compaction_lock(Relation rel, bool wait);

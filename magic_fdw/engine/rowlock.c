@@ -9,12 +9,16 @@
  * for that, so escalation cannot deadlock. A row that somebody else holds keeps its table, block and group
  * from being taken: the group is small, so that even then the lock table does not overflow.
  *
- *		locker		intent on tags		strong on tags		on the row
- *		exclusive	RowExclusive		AccessExclusive		AccessExclusive
- *		shared		RowShare			Share				AccessShare (KEY SHARE), RowShare (SHARE)
+ *		locker					intent on tags		strong on tags		on the row
+ *		UPDATE, DELETE			RowExclusive		AccessExclusive		AccessExclusive
+ *		FOR UPDATE				RowExclusive		Exclusive			Exclusive
+ *		FOR SHARE, KEY SHARE	RowShare			Share				RowShare
  *
- * NO KEY UPDATE locks are taken as exclusive ones: a KEY SHARE lock is not carried to a row's new version,
- * so every update must wait for it.
+ * An AccessShare probe meets only those who change rows: so a unique check finds who may have deleted a
+ * row, and does not wait for who has locked it only.
+ *
+ * FOR NO KEY UPDATE is taken as FOR UPDATE, and every UPDATE as one of the key: a KEY SHARE lock is not
+ * carried to a row's new version, so every update must wait for it.
  *
  * All tags are tuple tags, with offsets that no TID has: page tags are not seen by the deadlock detector.
  */
@@ -96,11 +100,26 @@ acquire(const LOCKTAG *tag, LOCKMODE mode, bool wait)
 	return LockAcquire(tag, mode, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
 }
 
-static bool
-strongly_held(const LOCKTAG *tag, bool exclusive)
+/* The modes of each kind of lock: on the tags above, on a tag that stands for its rows, on the row. */
+static const struct
 {
-	return compat_LockHeldByMe(tag, AccessExclusiveLock) ||
-		   (!exclusive && compat_LockHeldByMe(tag, ShareLock));
+	LOCKMODE intent;
+	LOCKMODE strong;
+	LOCKMODE row;
+} lock_modes[] = {
+	[ROW_LOCK_SHARE] = {RowShareLock, ShareLock, RowShareLock},
+	[ROW_LOCK_UPDATE] = {RowExclusiveLock, ExclusiveLock, ExclusiveLock},
+	[ROW_LOCK_CHANGE] = {RowExclusiveLock, AccessExclusiveLock, AccessExclusiveLock},
+};
+
+/* Does this transaction hold the tag in a mode that stands for a lock of the kind on each row? */
+static bool
+strongly_held(const LOCKTAG *tag, RowLockKind kind)
+{
+	for (int stronger = ROW_LOCK_CHANGE; stronger >= (int) kind; stronger--)
+		if (compat_LockHeldByMe(tag, lock_modes[stronger].strong))
+			return true;
+	return false;
 }
 
 static uint32
@@ -132,18 +151,17 @@ count_lock(Relation rel, uint32 offset, uint64 number)
  * holds it; the intent locks may be held then.
  */
 bool
-row_lock(Relation rel, RowNumber row, LockTupleMode mode, LockWaitPolicy policy)
+row_lock(Relation rel, RowNumber row, RowLockKind kind, LockWaitPolicy policy)
 {
 	static LocalTransactionId last_lxid;
 	static SubTransactionId last_subid;
 	static Oid last_relid;
 	static uint64 last_group;
-	static bool last_exclusive;
+	static LOCKMODE last_intent;
 
-	bool exclusive = mode >= LockTupleNoKeyExclusive;
 	bool wait = policy == LockWaitBlock;
-	LOCKMODE intent = exclusive ? RowExclusiveLock : RowShareLock;
-	LOCKMODE strong = exclusive ? AccessExclusiveLock : ShareLock;
+	LOCKMODE intent = lock_modes[kind].intent;
+	LOCKMODE strong = lock_modes[kind].strong;
 	uint64 block = row / DELETE_BLOCK_ROWS;
 	LOCKTAG table;
 	LOCKTAG whole_block;
@@ -153,16 +171,16 @@ row_lock(Relation rel, RowNumber row, LockTupleMode mode, LockWaitPolicy policy)
 	table_tag(rel, &table);
 	block_tag(rel, block, &whole_block);
 	group_tag(rel, row, &group);
-	if (strongly_held(&table, exclusive))
+	if (strongly_held(&table, kind))
 		return true;
 	if (last_lxid != compat_proc_lxid(MyProc) || last_subid != GetCurrentSubTransactionId() ||
 		last_relid != RelationGetRelid(rel) || last_group != row / GROUP_ROWS ||
-		last_exclusive != exclusive)
+		last_intent != intent)
 	{
 		last_relid = InvalidOid;
 		if (!acquire(&table, intent, wait) || !acquire(&whole_block, intent, wait))
 			return false;
-		if (strongly_held(&whole_block, exclusive))
+		if (strongly_held(&whole_block, kind))
 			return true;
 		if (!acquire(&group, intent, wait))
 			return false;
@@ -170,9 +188,9 @@ row_lock(Relation rel, RowNumber row, LockTupleMode mode, LockWaitPolicy policy)
 		last_subid = GetCurrentSubTransactionId();
 		last_relid = RelationGetRelid(rel);
 		last_group = row / GROUP_ROWS;
-		last_exclusive = exclusive;
+		last_intent = intent;
 	}
-	if (strongly_held(&whole_block, exclusive) || strongly_held(&group, exclusive))
+	if (strongly_held(&whole_block, kind) || strongly_held(&group, kind))
 		return true;
 
 	if (count_lock(rel, TABLE_TAG_OFFSET, 0) % LOCKS_BEFORE_TABLE == 0 &&
@@ -185,9 +203,7 @@ row_lock(Relation rel, RowNumber row, LockTupleMode mode, LockWaitPolicy policy)
 		acquire(&group, strong, false))
 		return true;
 	row_tag(rel, row, &tag);
-	if (exclusive)
-		return acquire(&tag, AccessExclusiveLock, wait);
-	return acquire(&tag, mode == LockTupleShare ? RowShareLock : AccessShareLock, wait);
+	return acquire(&tag, lock_modes[kind].row, wait);
 }
 
 /* Locks all rows of the table exclusively, to the end of the transaction. */
@@ -201,7 +217,7 @@ row_lock_table(Relation rel, bool wait)
 }
 
 static TransactionId
-exclusive_holder(const LOCKTAG *tag)
+changing_holder(const LOCKTAG *tag)
 {
 	int n;
 	VirtualTransactionId *holders = GetLockConflicts(tag, AccessShareLock, &n);
@@ -227,7 +243,7 @@ exclusive_holder(const LOCKTAG *tag)
 }
 
 /*
- * The transaction that holds the row exclusively, other than this one: it may have deleted the row and
+ * The transaction that holds the row to change it, other than this one: it may have deleted the row and
  * not told yet. InvalidTransactionId if there is none.
  */
 TransactionId
@@ -237,21 +253,21 @@ row_lock_holder(Relation rel, RowNumber row)
 	TransactionId xid;
 
 	row_tag(rel, row, &tag);
-	xid = exclusive_holder(&tag);
+	xid = changing_holder(&tag);
 	if (!TransactionIdIsValid(xid))
 	{
 		group_tag(rel, row, &tag);
-		xid = exclusive_holder(&tag);
+		xid = changing_holder(&tag);
 	}
 	if (!TransactionIdIsValid(xid))
 	{
 		block_tag(rel, row / DELETE_BLOCK_ROWS, &tag);
-		xid = exclusive_holder(&tag);
+		xid = changing_holder(&tag);
 	}
 	if (!TransactionIdIsValid(xid))
 	{
 		table_tag(rel, &tag);
-		xid = exclusive_holder(&tag);
+		xid = changing_holder(&tag);
 	}
 	return xid;
 }

@@ -151,8 +151,8 @@ class Column:
 
 
 class WaitsForLock(Exception):
-    """A unique check on magic waits for whoever holds the row's lock, or a tag above it; heap raises at
-    once. The sessions' states differ from here on: the round ends."""
+    """A unique check on magic waits for who has changed many rows near the one it met, and so holds a tag
+    above it; heap raises at once. The sessions' states differ from here on: the round ends."""
 
 
 class Game:

@@ -12,7 +12,7 @@ use Test::More;
 use Time::HiRes qw(usleep);
 
 my $am = access_method();
-my $primary = magic_node('primary', allows_streaming => 1, conf => "wal_consistency_checking = all\nautovacuum = off");
+my $primary = magic_node('primary', allows_streaming => 1, conf => "wal_consistency_checking = all\nautovacuum = off\nwal_keep_size = 16GB");
 create_twins($primary);
 $primary->safe_psql('postgres', 'CREATE EXTENSION amcheck');
 $primary->backup('b');

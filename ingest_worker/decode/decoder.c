@@ -183,6 +183,47 @@ decoder_begin(Decoder *d, const void *record, size_t len, DecodeError *error)
 	return walk_header(d);
 }
 
+/* The rows (field 3) or the statement (field 4) of a record, checked or delivered. */
+static bool
+walk_content(Decoder *d)
+{
+	Wire wire = {d->record, d->record + d->record_len, d};
+	bool has_data = false;
+	Wire content;
+	uint32_t tag;
+	bool (*walk)(Decoder * d, Wire wire);
+
+	if (d->format == DECODER_PB_BINLOG)
+		walk = d->is_ddl ? pb_binlog_walk_ddl : pb_binlog_walk_dml;
+	else
+		walk = d->is_ddl ? tidb_binlog_walk_ddl : tidb_binlog_walk_dml;
+	while (wire.at < wire.end && !d->stopped)
+	{
+		const uint8_t *at = wire.at;
+
+		if (!wire_tag(&wire, &tag))
+			return false;
+		if (tag != WIRE_TAG(3, WIRE_BYTES) && tag != WIRE_TAG(4, WIRE_BYTES))
+		{
+			if (!wire_skip(&wire, tag, "Binlog", 0))
+				return false;
+			continue;
+		}
+		if (!wire_bytes(&wire, &content))
+			return false;
+		if ((tag == WIRE_TAG(4, WIRE_BYTES)) != d->is_ddl || (has_data && d->is_ddl))
+			return decode_fail(d, DECODE_ERROR_UNSUPPORTED, at,
+							   "record has more than one statement, or rows with a statement");
+		has_data = true;
+		if (!walk(d, content))
+			return false;
+	}
+	if (!has_data && !d->stopped)
+		return decode_fail(d, DECODE_ERROR_MISSING, d->record,
+						   "record has neither rows nor statement");
+	return true;
+}
+
 static bool
 decoder_walk(Decoder *d, bool checking)
 {
@@ -191,7 +232,7 @@ decoder_walk(Decoder *d, bool checking)
 	d->skipping = false;
 	memset(d->pb_tables, 0, sizeof(d->pb_tables));
 	arena_reset(d->arena);
-	return d->format == DECODER_PB_BINLOG ? pb_binlog_walk(d) : tidb_binlog_walk(d);
+	return walk_content(d);
 }
 
 static void

@@ -91,9 +91,11 @@ struct Decoder
 	PbTable *pb_tables[PB_TABLE_CACHE]; /* the most recently used first */
 };
 
-/* tidb_binlog.c, pb_binlog.c: walk d->record; d->commit_ts and d->is_ddl are known. */
-extern bool tidb_binlog_walk(Decoder *d);
-extern bool pb_binlog_walk(Decoder *d);
+/* tidb_binlog.c, pb_binlog.c: walk a record's rows or its statement; d->commit_ts is known. */
+extern bool tidb_binlog_walk_dml(Decoder *d, Wire wire);
+extern bool tidb_binlog_walk_ddl(Decoder *d, Wire wire);
+extern bool pb_binlog_walk_dml(Decoder *d, Wire wire);
+extern bool pb_binlog_walk_ddl(Decoder *d, Wire wire);
 
 /* datum.c: one encoded datum as it came, before it is normalised; at is for errors. */
 extern bool datum_read(Decoder *d, const EventColumn *column, EventSlice datum, EventValue *value);

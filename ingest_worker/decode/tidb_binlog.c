@@ -576,8 +576,8 @@ walk_table(Decoder *d, Wire wire)
  * ------------------------------------------------------------------------
  */
 
-static bool
-walk_dml(Decoder *d, Wire wire)
+bool
+tidb_binlog_walk_dml(Decoder *d, Wire wire)
 {
 	Wire content;
 	uint32_t tag;
@@ -598,8 +598,8 @@ walk_dml(Decoder *d, Wire wire)
 	return true;
 }
 
-static bool
-walk_ddl(Decoder *d, Wire wire)
+bool
+tidb_binlog_walk_ddl(Decoder *d, Wire wire)
 {
 	const uint8_t *begin = wire.at;
 	Event ddl = {0};
@@ -633,40 +633,5 @@ walk_ddl(Decoder *d, Wire wire)
 	if (ddl.ddl_text.len == 0)
 		return decode_fail(d, DECODE_ERROR_MISSING, begin, "DDL without a statement");
 	decoder_emit_ddl(d, begin, &ddl);
-	return true;
-}
-
-bool
-tidb_binlog_walk(Decoder *d)
-{
-	Wire wire = {d->record, d->record + d->record_len, d};
-	bool has_data = false;
-	Wire content;
-	uint32_t tag;
-
-	while (wire.at < wire.end && !d->stopped)
-	{
-		const uint8_t *at = wire.at;
-
-		if (!wire_tag(&wire, &tag))
-			return false;
-		if (tag != WIRE_TAG(3, WIRE_BYTES) && tag != WIRE_TAG(4, WIRE_BYTES))
-		{
-			if (!wire_skip(&wire, tag, "Binlog", 0))
-				return false;
-			continue;
-		}
-		if (!wire_bytes(&wire, &content))
-			return false;
-		if ((tag == WIRE_TAG(4, WIRE_BYTES)) != d->is_ddl || (has_data && d->is_ddl))
-			return decode_fail(d, DECODE_ERROR_UNSUPPORTED, at,
-							   "record has more than one statement, or rows with a statement");
-		has_data = true;
-		if (!(d->is_ddl ? walk_ddl(d, content) : walk_dml(d, content)))
-			return false;
-	}
-	if (!has_data && !d->stopped)
-		return decode_fail(d, DECODE_ERROR_MISSING, d->record,
-						   "record has neither rows nor statement");
 	return true;
 }

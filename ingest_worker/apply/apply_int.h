@@ -275,7 +275,6 @@ extern void registry_forget(Apply *apply);
 extern void registry_resolve(Apply *apply, ApplyTable *table);
 extern void registry_set_state(Apply *apply, ApplyTable *table, TableState state,
 							   const char *detail);
-extern const char *registry_key_columns_text(ApplyTable *table);
 
 /* relation.c */
 extern void relation_create(Apply *apply, ApplyTable *table);

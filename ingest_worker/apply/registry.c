@@ -614,18 +614,6 @@ registry_resolve(Apply *apply, ApplyTable *table)
 
 /* ---------------------------------------------------------------- writing */
 
-const char *
-registry_key_columns_text(ApplyTable *table)
-{
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	for (int i = 0; i < table->ncolumns; i++)
-		if (table->columns[i].key)
-			appendStringInfo(&buf, "%s%s", buf.len > 0 ? ", " : "", table->columns[i].name);
-	return buf.data;
-}
-
 static void
 arg_warnings(Statement *stmt, const ApplyTable *table)
 {

@@ -95,16 +95,6 @@ delete_map_add(DeleteMap *map, RowNumber row)
 	entry->bits[bit / 64] |= UINT64CONST(1) << (bit % 64);
 }
 
-void
-delete_map_clear(DeleteMap *map, RowNumber row)
-{
-	MapBlock *entry = map_block(map, row / DELETE_BLOCK_ROWS);
-	uint32 bit = row % DELETE_BLOCK_ROWS;
-
-	if (entry != NULL)
-		entry->bits[bit / 64] &= ~(UINT64CONST(1) << (bit % 64));
-}
-
 /* The bitmap of a delete block, or NULL if none of its rows is dead. */
 const uint64 *
 delete_map_block(const DeleteMap *map, uint64 block)

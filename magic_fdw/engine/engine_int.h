@@ -240,7 +240,6 @@ typedef struct DeleteMap DeleteMap;
 
 extern DeleteMap *delete_map_create(MemoryContext cxt);
 extern void delete_map_add(DeleteMap *map, RowNumber row);
-extern void delete_map_clear(DeleteMap *map, RowNumber row);
 extern const uint64 *delete_map_block(const DeleteMap *map, uint64 block);
 extern bool delete_map_contains(const DeleteMap *map, RowNumber row);
 extern uint64 delete_map_count(const DeleteMap *map);

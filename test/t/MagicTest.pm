@@ -248,7 +248,8 @@ sub create_feed
 	return;
 }
 
-# Run a query, over again while the server restarts. Dies after the limit.
+# Run a query, over again while the server restarts. Dies after the limit. A psql that is refused a
+# connection may be gone before the query is written to it: IPC::Run then dies of the broken pipe.
 sub poll_sql
 {
 	my ($node, $sql, $limit) = @_;
@@ -257,7 +258,8 @@ sub poll_sql
 	for (;;)
 	{
 		my ($out, $err) = ('', '');
-		my $status = $node->psql('postgres', $sql, stdout => \$out, stderr => \$err);
+		my $status = eval { $node->psql('postgres', $sql, stdout => \$out, stderr => \$err) };
+		die $@ if $@ && $@ !~ /Broken pipe/;
 		return $out if defined $status && $status == 0;
 		die "query failed: $sql\n$err" if defined $status && $status != 2 && $status != 0
 		  && $err !~ /terminating connection|server closed|recovery mode|starting up|shutting down/;

@@ -758,6 +758,7 @@ stream_run(Worker *worker)
 	if (worker->feed->uri->kind == FEED_SOURCE_FILE)
 		feed_api()->check_file_directory(worker->feed->uri->topic);
 	fill_apply_config(worker->feed, &config);
+	config.applied_ts = worker->applied_ts;
 	worker->apply = apply_open(&config);
 	MemoryContextSwitchTo(worker->context);
 	worker->decoder = decoder_create(

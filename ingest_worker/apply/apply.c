@@ -87,9 +87,7 @@ parse_readers(const char *text)
 static void
 set_config(Apply *apply, const ApplyConfig *config)
 {
-	MemoryContext context =
-		AllocSetContextCreate(apply->context, "apply config", ALLOCSET_SMALL_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(context);
+	MemoryContext old = MemoryContextSwitchTo(apply->context);
 	ApplyConfig *c = &apply->config;
 	const char *zone = config->time_zone ? config->time_zone : "UTC";
 
@@ -105,6 +103,7 @@ set_config(Apply *apply, const ApplyConfig *config)
 	if (c->lock_timeout_ms == 0)
 		c->lock_timeout_ms = 1000;
 
+	apply->applied_ts = c->applied_ts;
 	apply->filter = filter_parse(c->tables);
 	apply->routes = routes_parse(c->routes);
 	apply->readers = parse_readers(c->readers);
@@ -117,9 +116,6 @@ set_config(Apply *apply, const ApplyConfig *config)
 							errmsg("unknown time zone of the source: \"%s\"", zone)));
 	}
 	MemoryContextSwitchTo(old);
-	if (apply->config_context != NULL)
-		MemoryContextDelete(apply->config_context);
-	apply->config_context = context;
 }
 
 /*
@@ -232,56 +228,6 @@ apply_open(const ApplyConfig *config)
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(old);
 	return apply;
-}
-
-void
-apply_close(Apply *apply)
-{
-	if (apply->in_transaction)
-		apply_abort(apply);
-	apply->engine->close(apply->conn);
-	arena_destroy(apply->ddl_arena);
-	MemoryContextDelete(apply->context);
-}
-
-void
-apply_reconfigure(Apply *apply, const ApplyConfig *config)
-{
-	MemoryContext old = CurrentMemoryContext;
-
-	Assert(!apply->in_transaction);
-	StartTransactionCommand();
-	set_config(apply, config);
-	registry_forget(apply);
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(old);
-}
-
-bool
-apply_position(Apply *apply, const char *topic, int32 partition, ApplyPosition *result)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	MagicPosition position;
-	bool found;
-
-	Assert(!apply->in_transaction);
-	memset(result, 0, sizeof(*result));
-	StartTransactionCommand();
-	found =
-		apply->engine->position(apply->conn, apply->config.feed_id, topic, partition, &position);
-	MemoryContextSwitchTo(caller);
-	if (found)
-	{
-		result->position = copy(position.position);
-		result->last_position = copy(position.last_position);
-		result->applied_ts = position.applied_ts;
-		result->last_crc = position.last_crc;
-		result->last_ts = position.last_ts;
-		apply->applied_ts = Max(apply->applied_ts, position.applied_ts);
-	}
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(caller);
-	return found;
 }
 
 int64
@@ -601,13 +547,6 @@ apply_record_end(Apply *apply, const ApplyRecordEnd *record)
 		apply->nrelations >= apply->max_relations)
 		return APPLY_CUT;
 	return APPLY_OK;
-}
-
-void
-apply_advance(Apply *apply, int64 commit_ts)
-{
-	apply_ensure_transaction(apply);
-	apply->next_ts = Max(apply->next_ts, commit_ts);
 }
 
 bool

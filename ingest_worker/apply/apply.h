@@ -10,14 +10,15 @@
  * How the worker calls it, with no transaction open:
  *
  *		apply = apply_open(&config);
- *		position = apply_position(apply, topic, partition);
- *		for each record from there on:
+ *		for each record from the stored position on:
  *			for each event that the decoder yields:
  *				status = apply_event(apply, event);		APPLY_RETRY: see below
  *			status = apply_record_end(apply, &record);
  *			if (status == APPLY_CUT || interval is over || source is empty)
  *				status = apply_commit(apply);
- *		apply_close(apply);
+ *
+ * An Apply lives as long as the memory context it was opened in; the worker ends its stream, and with
+ * it that context, to take over changed settings.
  *
  * Apply opens the transaction itself, at the first event after a commit, and holds locks on the
  * tables it writes until apply_commit. So a worker that waits for its next deadline does so
@@ -26,12 +27,12 @@
  * APPLY_RETRY from apply_event or apply_commit: a lock could not be had (or a deadlock or
  * serialisation failure came up); nothing of the running transaction is left. The worker shows
  * apply_detail() as state detail, sleeps (back-off), and feeds the records again from
- * apply_position() on. The event that failed may be fed again as soon as all before it have been.
+ * the stored position on. The event that failed may be fed again as soon as all before it have been.
  * What is fed again below the applied cut is skipped by apply itself.
  *
  * Errors are raised by ereport(ERROR), with the table, the commit TS and the next step. The worker
  * catches them, calls apply_abort(), and decides by the SQLSTATE whether to retry or to rest.
- * After apply_abort the stream goes on from apply_position(), as after APPLY_RETRY.
+ * After apply_abort the stream goes on from the stored position, as after APPLY_RETRY.
  *
  * A DDL that needs an exclusive lock gets a cut of its own: apply_event commits what came before it
  * (at the end of the last record) and apply_record_end then answers APPLY_CUT.
@@ -56,7 +57,7 @@ typedef enum ApplyStatus
 	APPLY_OK,
 	APPLY_SKIPPED, /* at or below the applied cut, or not in the filter */
 	APPLY_CUT,	   /* limits reached: call apply_commit before the next record */
-	APPLY_RETRY	   /* rolled back; feed again from apply_position() */
+	APPLY_RETRY	   /* rolled back; feed again from the stored position */
 } ApplyStatus;
 
 /* What a value policy says. */
@@ -95,6 +96,7 @@ typedef struct ApplyConfig
 	bool fold_names;	   /* names = lower */
 	const char *readers;   /* comma list of roles that get SELECT */
 	int64 start_ts;		   /* exclusive; 0 = none */
+	int64 applied_ts;	   /* the stored position's cut; 0 = none yet */
 	Size memory_limit;	   /* bytes; default 256 MB */
 	ApplyZeroDate on_zero_date;
 	bool error_on_bad_text; /* on_bad_text = error */
@@ -119,16 +121,6 @@ typedef struct ApplyRecordEnd
 	uint32 crc;				   /* CRC-32C of its value, 0 = unknown */
 } ApplyRecordEnd;
 
-/* The stored position of one partition. */
-typedef struct ApplyPosition
-{
-	char *position; /* next byte to read; NULL = from the start */
-	int64 applied_ts;
-	char *last_position; /* the last applied record; NULL = none yet */
-	uint32 last_crc;
-	int64 last_ts;
-} ApplyPosition;
-
 /* Counters since apply_open; for the feed's view. */
 typedef struct ApplyStats
 {
@@ -144,18 +136,8 @@ typedef struct ApplyStats
  * transaction of its own. Everything lives in a child of the current memory context.
  */
 extern Apply *apply_open(const ApplyConfig *config);
-extern void apply_close(Apply *apply);
 
-/* Change settings between transactions (alter_feed). */
-extern void apply_reconfigure(Apply *apply, const ApplyConfig *config);
-
-/*
- * Where to read on; false if the feed never committed anything from that partition. The text is
- * in the current memory context.
- */
-extern bool apply_position(Apply *apply, const char *topic, int32 partition, ApplyPosition *result);
-
-/* The last committed cut; 0 before the first. */
+/* The last committed cut; the config's before the first commit. */
 extern int64 apply_applied_ts(Apply *apply);
 
 /*
@@ -170,9 +152,6 @@ extern ApplyStatus apply_event(Apply *apply, const struct Event *event);
  */
 extern ApplyStatus apply_record_end(Apply *apply, const ApplyRecordEnd *record);
 
-/* The next commit also moves the cut up to that TS, which no record bears (stop_ts). */
-extern void apply_advance(Apply *apply, int64 commit_ts);
-
 /* Is there anything that apply_commit would commit: rows, DDL or a position? */
 extern bool apply_pending(Apply *apply);
 
@@ -182,7 +161,7 @@ extern bool apply_pending(Apply *apply);
  */
 extern ApplyStatus apply_commit(Apply *apply);
 
-/* Roll back the running transaction after an error; then feed again from apply_position(). */
+/* Roll back the running transaction after an error; then feed again from the stored position. */
 extern void apply_abort(Apply *apply);
 
 /* Why the last call answered APPLY_RETRY: "waiting for lock on X held by pid N". */

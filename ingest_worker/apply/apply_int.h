@@ -169,7 +169,6 @@ typedef struct TableEntry
 struct Apply
 {
 	MemoryContext context;
-	MemoryContext config_context;
 	MemoryContext tables_context; /* parent of every ApplyTable */
 	MemoryContext work_context;	  /* of one call */
 	MemoryContext window_context; /* images; reset when all windows were written */

@@ -29,7 +29,7 @@ our @EXPORT = qw(
   mock_broker kafka_broker kafka_source file_source file_feed_dir
   produce produce_lines start_produce create_feed
   poll_sql feed_column feed_state wait_applied wait_state wait_stopped_at worker_pid kill_worker wait_up kill_and_start
-  arm_point point_hit compare_fixture verify_tables long_run
+  arm_point point_hit compare_fixture verify_tables follow_timeline follow_at_once long_run
 );
 
 my $src   = $ENV{MAGIC_SRC}   || croak 'MAGIC_SRC is not set: run the tests by make';
@@ -432,6 +432,41 @@ SELECT c.oid::regclass, v.*
  WHERE c.relkind = 'r'
 SQL
 	is($problems, '', $name // 'magic.verify finds no problem in any table');
+	return;
+}
+
+# A recorded stream from one commit TS of its timeline to the next and to its end, then dropped; compared at each.
+sub follow_timeline
+{
+	my ($node, $fixture, $source) = @_;
+	my @cuts = timeline($fixture);
+	my $first = shift @cuts;
+
+	create_feed($node, $fixture, $source, apply_interval => '10 milliseconds', stop_ts => $first);
+	for my $ts ($first, @cuts)
+	{
+		$node->safe_psql('postgres', "SELECT magic.resume('$fixture', stop_ts => $ts)") if $ts != $first;
+		wait_stopped_at($node, $fixture, $ts);
+		is(feed_column($node, $fixture, 'applied_ts'), $ts, "$fixture: applied up to $ts");
+		compare_fixture($node, $fixture, at => $ts);
+	}
+	$node->safe_psql('postgres', "SELECT magic.resume('$fixture')");
+	wait_applied($node, $fixture, last_ts($fixture));
+	compare_fixture($node, $fixture);
+	verify_tables($node);
+	$node->safe_psql('postgres', "SELECT magic.drop_feed('$fixture', drop_tables => true)");
+	return;
+}
+
+# A recorded stream from its start to its end at one apply interval, then dropped; compared.
+sub follow_at_once
+{
+	my ($node, $fixture, $source, $interval) = @_;
+
+	create_feed($node, $fixture, $source, apply_interval => $interval);
+	wait_applied($node, $fixture, last_ts($fixture));
+	compare_fixture($node, $fixture, name => "$fixture with an interval of $interval");
+	$node->safe_psql('postgres', "SELECT magic.drop_feed('$fixture', drop_tables => true)");
 	return;
 }
 

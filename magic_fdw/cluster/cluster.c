@@ -7,12 +7,16 @@
 
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/partition.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -47,6 +51,22 @@ block_borders(Relation rel, int n, ItemPointer borders)
 	return parts - 1;
 }
 
+/* May the user read some column of the table, or of a partitioned table above it? */
+static bool
+may_read(Oid relid)
+{
+	List *above = get_rel_relispartition(relid) ? get_partition_ancestors(relid) : NIL;
+	ListCell *lc;
+
+	above = lcons_oid(relid, above);
+	foreach (lc, above)
+		if (pg_class_aclcheck(lfirst_oid(lc), GetUserId(), ACL_SELECT) == ACLCHECK_OK ||
+			pg_attribute_aclcheck_all(lfirst_oid(lc), GetUserId(), ACL_SELECT, ACLMASK_ANY) ==
+				ACLCHECK_OK)
+			return true;
+	return false;
+}
+
 /*
  * magic.partition_borders(rel regclass, n int) -> tid[]
  *
@@ -56,8 +76,9 @@ block_borders(Relation rel, int n, ItemPointer borders)
 Datum
 magic_partition_borders(PG_FUNCTION_ARGS)
 {
-	Relation rel = table_open(PG_GETARG_OID(0), AccessShareLock);
+	Oid relid = PG_GETARG_OID(0);
 	int n = PG_GETARG_INT32(1);
+	Relation rel;
 	ItemPointer borders;
 	Datum *datums;
 	int count = 0;
@@ -65,6 +86,10 @@ magic_partition_borders(PG_FUNCTION_ARGS)
 	if (n < 1 || n > 10000)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("the number of partitions must be from 1 to 10000")));
+	rel = table_open(relid, AccessShareLock);
+	if (!may_read(relid))
+		aclcheck_error(ACLCHECK_NO_PRIV, get_relkind_objtype(rel->rd_rel->relkind),
+					   RelationGetRelationName(rel));
 	borders = palloc(sizeof(ItemPointerData) * n);
 	if (engine_is_magic(rel))
 		count = pack_borders(rel, n, borders);

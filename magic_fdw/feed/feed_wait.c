@@ -12,11 +12,14 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "magic_compat.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -86,9 +89,21 @@ no_such_feed(const char *name)
 					errhint("SELECT name FROM magic.feeds lists the feeds.")));
 }
 
+/* Errors may quote rows and statements of the source: they are for those who may read magic.feeds. */
+static bool
+may_see_errors(void)
+{
+	Oid namespace = get_namespace_oid("magic", true);
+	Oid view = OidIsValid(namespace) ? get_relname_relid("feeds", namespace) : InvalidOid;
+
+	return OidIsValid(view) && pg_class_aclcheck(view, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+}
+
 static void
 refuse_resting(const char *name, const FeedLook *look)
 {
+	bool tell = may_see_errors();
+
 	if (strcmp(look->rest, "stopped") == 0)
 		ereport(
 			ERROR,
@@ -98,8 +113,8 @@ refuse_resting(const char *name, const FeedLook *look)
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					errmsg("feed \"%s\" rests in state \"%s\" at TS " INT64_FORMAT, name,
 						   look->rest, look->applied_ts),
-					look->message ? errdetail("%s", look->message) : 0,
-					look->hint ? errhint("%s", look->hint) : 0));
+					tell && look->message ? errdetail("%s", look->message) : 0,
+					tell && look->hint ? errhint("%s", look->hint) : 0));
 }
 
 /* The feed's slot, or NULL; slots stay where they are, so the pointer may be used without lock. */

@@ -94,6 +94,9 @@ extern void change_counter_bump(uint64 storage);
 extern bool merge_note_writes(uint64 storage, uint32 writes);
 extern void merge_done(uint64 storage, uint32 remaining);
 
+/* A random number of this run of the server. */
+extern uint32 page_secret(void);
+
 /* ---------------------------------------------------------------- storage.c */
 
 #define MAGIC_FORMAT_VERSION 1
@@ -131,8 +134,27 @@ extern TransactionId storage_page_writer(Relation rel, BlockNumber block);
 extern void storage_write_pack(Relation rel, const PackBytes *bytes, Extent *extent);
 extern bool storage_copy_pack_down(Relation rel, const Extent *from, uint64 length, Extent *to);
 extern void storage_check_snapshot(Relation rel, Snapshot snapshot);
-extern void storage_check_page(Relation rel, Page page, BlockNumber block, uint32 index);
 extern void storage_conflict_record(Relation rel, TransactionId latest_removed);
+
+/* ---------------------------------------------------------------- page.c */
+
+/* A table's file, as the checks of its pages need it. */
+typedef struct PagePlace
+{
+	uint64 storage;
+	uint32 written; /* from which its marks are made */
+	uint32 checked;
+	bool marks; /* checked marks may be set */
+} PagePlace;
+
+extern void page_place_init(PagePlace *place, Relation rel);
+extern void page_fill(Page page, const PagePlace *place, BlockNumber block, const PackBytes *bytes,
+					  uint32 index, TransactionId xid);
+extern void page_check(Relation rel, const PagePlace *place, Buffer buffer, BlockNumber block,
+					   uint32 index);
+extern bool page_writer(Relation rel, BlockNumber block, TransactionId *xid);
+extern Buffer page_read(Relation rel, BlockNumber block, BufferAccessStrategy strategy);
+extern uint64 page_relation_size(Relation rel, ForkNumber fork);
 
 /* ---------------------------------------------------------------- directory.c */
 
@@ -201,6 +223,7 @@ typedef struct PagedSource
 {
 	PackSource base;
 	Relation rel;
+	PagePlace place;
 	BlockNumber first;
 	BufferAccessStrategy strategy;
 	bool copies; /* keeps no pins: every fetch copies */

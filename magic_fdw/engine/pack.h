@@ -30,12 +30,12 @@
 #define PACK_MAX_ROWS 131072
 
 /*
- * Payload of one page: 8,192 bytes without the page header and the engine's 8-byte page tag, so
- * that a page's payload begins at a multiple of 32 bytes.  The writer pads between blocks so that
+ * Payload of one page: 8,192 bytes without the page header and the engine's 16-byte page tag. The writer
+ * pads between blocks so that
  * a block that fits into a page seldom crosses a border, counting from the start of the pack: a
  * pack on pages starts at the start of a page's payload.
  */
-#define PACK_PAGE_PAYLOAD 8160
+#define PACK_PAGE_PAYLOAD 8152
 
 /* Words of a bitmap over one block. */
 #define PACK_BITMAP_WORDS (PACK_VECTOR / 64)
@@ -122,7 +122,8 @@ struct PackSource
 	 */
 	const uint8 *(*fetch)(PackSource *source, int stream, uint64 offset, uint32 length,
 						  uint8 *scratch);
-	uint64 length; /* bytes in the pack */
+	uint64 length;	 /* bytes in the pack */
+	bool check_data; /* the bytes have no other checksum: check a column's at its first use */
 };
 
 /*

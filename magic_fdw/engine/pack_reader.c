@@ -54,6 +54,7 @@ pack_memory_source_init(PackMemorySource *source, const uint8 *data, uint64 leng
 {
 	source->base.fetch = memory_fetch;
 	source->base.length = length;
+	source->base.check_data = false;
 	source->data = data;
 }
 
@@ -457,6 +458,8 @@ pack_open_column(PackReader *reader, int att)
 			pack_corrupt(att, "wrong checksum of its descriptor");
 		check_descriptor(reader, column);
 		read_directory(reader, column);
+		if (reader->source->check_data)
+			pack_check_data(reader, column);
 		column->constant = column->d.nulls == reader->nrows;
 	}
 	reader->columns[att] = column;

@@ -185,6 +185,9 @@ extern Datum pack_bytes_datum(PackReader *reader, ReaderColumn *column, int bloc
 extern uint64 pack_datum_room(const ReaderColumn *column, uint64 length);
 extern Datum pack_build_datum(const ReaderColumn *column, PackString value, uint8 **at);
 
+/* pack_verify.c */
+extern void pack_check_data(PackReader *reader, ReaderColumn *column);
+
 /* pack_tiny.c */
 extern void pack_open_tiny(PackReader *reader);
 extern void pack_tiny_vector(PackReader *reader, int att, PackVector *out);

@@ -16,8 +16,9 @@
 
 typedef void (*Report)(void *arg, int att, const char *problem);
 
-static void
-verify_data_checksum(PackReader *reader, ReaderColumn *column)
+/* Raises unless the bytes of a column's chunk have the checksum that its descriptor says. */
+void
+pack_check_data(PackReader *reader, ReaderColumn *column)
 {
 	pg_crc32c crc;
 	uint64 end = column->d.offset + column->d.length;
@@ -151,7 +152,7 @@ verify_column(PackReader *reader, int att)
 	bool nulls[PACK_VECTOR];
 
 	if (!reader->tiny && column->d.klass != PACK_CLASS_NONE)
-		verify_data_checksum(reader, column);
+		pack_check_data(reader, column);
 	for (uint32 block = 0; block < reader->nblocks; block++)
 	{
 		CHECK_FOR_INTERRUPTS();

@@ -40,6 +40,7 @@ typedef struct EngineShared
 	pg_atomic_uint64 change_counters[CHANGE_COUNTERS];
 	pg_atomic_uint32 writes[CHANGE_COUNTERS];	 /* since the last merge */
 	pg_atomic_uint32 merge_due[CHANGE_COUNTERS]; /* at this many */
+	uint32 page_secret;							 /* see page.c */
 	int nslots;
 	BackendSlot slots[FLEXIBLE_ARRAY_MEMBER];
 } EngineShared;
@@ -85,6 +86,9 @@ startup_shmem(void)
 			pg_atomic_init_u32(&shared->writes[i], 0);
 			pg_atomic_init_u32(&shared->merge_due[i], MERGE_MIN_WRITES);
 		}
+		if (!pg_strong_random(&shared->page_secret, sizeof(shared->page_secret)))
+			ereport(FATAL, (errcode(ERRCODE_INTERNAL_ERROR),
+							errmsg("could not generate a random number")));
 		shared->nslots = slot_count();
 		for (int i = 0; i < shared->nslots; i++)
 		{
@@ -102,6 +106,12 @@ engine_shmem_init(void)
 	shmem_request_hook = request_shmem;
 	previous_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = startup_shmem;
+}
+
+uint32
+page_secret(void)
+{
+	return shared->page_secret;
 }
 
 static BackendSlot *

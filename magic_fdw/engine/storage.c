@@ -2,10 +2,9 @@
  * storage.c
  *		The file of a `magic` table: metapage, row number reservation, extents of pack pages.
  *
- * Block 0 is the metapage. All other blocks are pages of packs: a standard page header, the page tag
- * (8 bytes, PageTag) and PACK_PAGE_PAYLOAD bytes of the pack. A pack on pages fills an extent: pages
- * with consecutive block numbers, its bytes in order. Pages are written once, before the directory row
- * that names them, and not touched again until the extent is reused.
+ * Block 0 is the metapage. All other blocks are pages of packs (page.c). A pack on pages fills an extent:
+ * pages with consecutive block numbers, its bytes in order. Pages are written once, before the directory
+ * row that names them, and not touched again until the extent is reused.
  *
  * Locks. The metapage is changed under its buffer's exclusive lock, by generic WAL, and nothing else is
  * locked under it but a slot's spinlock (shmem.c). Pack pages are read with a pin and without a lock:
@@ -28,6 +27,7 @@
 #include "catalog/pg_control.h"
 #include "catalog/storage.h"
 #include "miscadmin.h"
+#include "port/pg_crc32c.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/predicate.h"
@@ -37,7 +37,6 @@
 
 #define META_BLOCK 0
 #define META_MAGIC 0x4347414d /* "MAGC" */
-#define PAGE_MAGIC 0x504d	  /* "MP" */
 
 /* What block 0 holds after the page header. Little-endian. */
 typedef struct MetaPage
@@ -47,26 +46,28 @@ typedef struct MetaPage
 	uint64 storage;
 	uint64 rewriter; /* full xid of the transaction that rewrote the table, or 0 */
 	uint64 next_row;
+	uint32 crc; /* CRC-32C of the fields before it */
+	uint32 reserved;
 } MetaPage;
 
-StaticAssertDecl(sizeof(MetaPage) == 32, "layout of the metapage");
-StaticAssertDecl(offsetof(MetaPage, next_row) == 24, "layout of the metapage");
-
-/* What follows the header of a pack page. */
-typedef struct PageTag
-{
-	uint16 magic;
-	uint16 version;
-	uint32 index; /* of the page in its extent */
-} PageTag;
-
-StaticAssertDecl(sizeof(PageTag) == 8, "layout of the page tag");
-StaticAssertDecl(MAXALIGN(SizeOfPageHeaderData) + sizeof(PageTag) + PACK_PAGE_PAYLOAD == BLCKSZ,
-				 "layout of a pack page");
+StaticAssertDecl(sizeof(MetaPage) == 40, "layout of the metapage");
+StaticAssertDecl(offsetof(MetaPage, crc) == 32, "layout of the metapage");
 
 /* Full-page images in one WAL record. */
 #define PAGES_PER_RECORD XLR_MAX_BLOCK_ID
 
+static uint32
+meta_crc(const MetaPage *meta)
+{
+	pg_crc32c crc;
+
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, meta, offsetof(MetaPage, crc));
+	FIN_CRC32C(crc);
+	return crc;
+}
+
+/* The metapage in `page`, checked. Who changes it calls meta_seal(). */
 static MetaPage *
 meta_of(Relation rel, Page page)
 {
@@ -84,14 +85,26 @@ meta_of(Relation rel, Page page)
 			 errmsg("relation \"%s\" has magic format version %u, this library reads version %u",
 					RelationGetRelationName(rel), meta->version, MAGIC_FORMAT_VERSION),
 			 errhint("Install the version of magic_fdw that wrote the table.")));
+	if (meta->crc != meta_crc(meta))
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("block %u of relation \"%s\" is damaged", META_BLOCK,
+							   RelationGetRelationName(rel)),
+						errdetail("The checksum of the metapage is wrong."),
+						errhint("Restore the table from a backup.")));
 	return meta;
+}
+
+static void
+meta_seal(MetaPage *meta)
+{
+	meta->crc = meta_crc(meta);
 }
 
 /* Reads the metapage. */
 void
 storage_read_meta(Relation rel, MetaInfo *info)
 {
-	Buffer buffer = ReadBuffer(rel, META_BLOCK);
+	Buffer buffer = page_read(rel, META_BLOCK, NULL);
 	MetaPage *meta;
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
@@ -109,7 +122,7 @@ storage_read_meta(Relation rel, MetaInfo *info)
 void
 storage_read_meta_and_ranges(Relation rel, MetaInfo *info, ReservedRange **ranges, int *count)
 {
-	Buffer buffer = ReadBuffer(rel, META_BLOCK);
+	Buffer buffer = page_read(rel, META_BLOCK, NULL);
 	MetaPage *meta;
 
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
@@ -144,7 +157,7 @@ storage_id_if_readable(Relation rel, uint64 *storage)
 		LockBuffer(buffer, BUFFER_LOCK_SHARE);
 		meta = (MetaPage *) PageGetContents(BufferGetPage(buffer));
 		good = !PageIsNew(BufferGetPage(buffer)) && meta->magic == META_MAGIC &&
-			   meta->version == MAGIC_FORMAT_VERSION;
+			   meta->version == MAGIC_FORMAT_VERSION && meta->crc == meta_crc(meta);
 		UnlockReleaseBuffer(buffer);
 		if (!good)
 			return false;
@@ -205,6 +218,7 @@ fill_metapage(Page page, uint64 rewriter)
 	meta->storage = new_storage_id();
 	meta->rewriter = rewriter;
 	meta->next_row = 0;
+	meta_seal(meta);
 	((PageHeader) page)->pd_lower = ((char *) meta + sizeof(MetaPage)) - (char *) page;
 }
 
@@ -239,12 +253,15 @@ void
 storage_set_rewriter(Relation rel)
 {
 	uint64 xid = U64FromFullTransactionId(GetCurrentFullTransactionId());
-	Buffer buffer = ReadBuffer(rel, META_BLOCK);
+	Buffer buffer = page_read(rel, META_BLOCK, NULL);
 	GenericXLogState *state;
+	MetaPage *meta;
 
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	state = GenericXLogStart(rel);
-	meta_of(rel, GenericXLogRegisterBuffer(state, buffer, 0))->rewriter = xid;
+	meta = meta_of(rel, GenericXLogRegisterBuffer(state, buffer, 0));
+	meta->rewriter = xid;
+	meta_seal(meta);
 	GenericXLogFinish(state);
 	UnlockReleaseBuffer(buffer);
 }
@@ -258,7 +275,7 @@ storage_reset(Relation rel)
 	uint64 rewriter;
 
 	RelationTruncate(rel, 1);
-	buffer = ReadBuffer(rel, META_BLOCK);
+	buffer = page_read(rel, META_BLOCK, NULL);
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	rewriter = meta_of(rel, BufferGetPage(buffer))->rewriter;
 	state = GenericXLogStart(rel);
@@ -277,7 +294,7 @@ storage_reset(Relation rel)
 RowNumber
 storage_reserve_rows(Relation rel, uint64 wanted, ReservedRange *publish)
 {
-	Buffer buffer = ReadBuffer(rel, META_BLOCK);
+	Buffer buffer = page_read(rel, META_BLOCK, NULL);
 	GenericXLogState *state;
 	MetaPage *meta;
 	RowNumber first;
@@ -293,6 +310,7 @@ storage_reserve_rows(Relation rel, uint64 wanted, ReservedRange *publish)
 							   RelationGetRelationName(rel)),
 						errhint("VACUUM FULL numbers the rows anew.")));
 	meta->next_row = first + wanted;
+	meta_seal(meta);
 
 	if (publish->reserved == first && publish->reserved != 0)
 	{
@@ -320,14 +338,17 @@ storage_reserve_rows(Relation rel, uint64 wanted, ReservedRange *publish)
 void
 storage_give_back_rows(Relation rel, RowNumber from, RowNumber to)
 {
-	Buffer buffer = ReadBuffer(rel, META_BLOCK);
+	Buffer buffer = page_read(rel, META_BLOCK, NULL);
 
 	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
 	if (meta_of(rel, BufferGetPage(buffer))->next_row == to)
 	{
 		GenericXLogState *state = GenericXLogStart(rel);
 
-		meta_of(rel, GenericXLogRegisterBuffer(state, buffer, 0))->next_row = from;
+		MetaPage *meta = meta_of(rel, GenericXLogRegisterBuffer(state, buffer, 0));
+
+		meta->next_row = from;
+		meta_seal(meta);
 		GenericXLogFinish(state);
 	}
 	UnlockReleaseBuffer(buffer);
@@ -373,21 +394,6 @@ pages_for(uint64 length)
 	return (uint32) pages;
 }
 
-/* Fills one page of a pack. */
-static void
-fill_pack_page(Page page, const PackBytes *bytes, uint32 index, TransactionId xid)
-{
-	uint64 offset = (uint64) index * PACK_PAGE_PAYLOAD;
-	uint32 n = (uint32) Min(bytes->length - offset, PACK_PAGE_PAYLOAD);
-	PageTag tag = {.magic = PAGE_MAGIC, .version = MAGIC_FORMAT_VERSION, .index = index};
-
-	PageInit(page, BLCKSZ, 0);
-	memcpy(PageGetContents(page), &tag, sizeof(tag));
-	memcpy((char *) page + PAGE_PAYLOAD_OFFSET, bytes->data + offset, n);
-	((PageHeader) page)->pd_lower = PAGE_PAYLOAD_OFFSET + n;
-	((PageHeader) page)->pd_prune_xid = xid;
-}
-
 /*
  * Writes a pack to an extent that was taken for it (extent_take_free), or to new pages at the end of the
  * file. The transaction gets an xid first: the pages bear it, so that VACUUM can tell the pages of a
@@ -402,7 +408,9 @@ write_pages(Relation rel, const PackBytes *bytes, bool reuse, Extent *extent)
 	Buffer buffers[PAGES_PER_RECORD];
 	bool lock = !RELATION_IS_LOCAL(rel);
 	BlockNumber first;
+	PagePlace place;
 
+	page_place_init(&place, rel);
 	if (lock)
 		LockRelationForExtension(rel, ExclusiveLock);
 	first = reuse ? extent->first : RelationGetNumberOfBlocks(rel);
@@ -428,7 +436,7 @@ write_pages(Relation rel, const PackBytes *bytes, bool reuse, Extent *extent)
 		START_CRIT_SECTION();
 		for (int i = 0; i < n; i++)
 		{
-			fill_pack_page(BufferGetPage(buffers[i]), bytes, done + i, xid);
+			page_fill(BufferGetPage(buffers[i]), &place, first + done + i, bytes, done + i, xid);
 			MarkBufferDirty(buffers[i]);
 		}
 		if (RelationNeedsWAL(rel))
@@ -491,55 +499,27 @@ storage_copy_pack_down(Relation rel, const Extent *from, uint64 length, Extent *
 	return true;
 }
 
-/* Raises unless the page is page `index` of an extent. */
-void
-storage_check_page(Relation rel, Page page, BlockNumber block, uint32 index)
-{
-	PageTag tag;
-
-	memcpy(&tag, PageGetContents(page), sizeof(tag));
-	if (PageIsNew(page) || tag.magic != PAGE_MAGIC || tag.index != index)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg("block %u of relation \"%s\" is not the page of a pack that the directory says",
-					block, RelationGetRelationName(rel)),
-			 errdetail("Expected page %u of a pack.", index),
-			 errhint("Run magic.verify() on the table and restore it from a backup.")));
-}
-
 /*
  * Is the page, which no directory row names, a leftover? It is if it is empty, or if the transaction
  * that wrote it was over before `horizon` was computed; that must have been before the directory was
- * read.
+ * read. A damaged page is not: it does not tell its writer.
  */
 bool
 storage_page_leaked(Relation rel, BlockNumber block, TransactionId horizon)
 {
-	Buffer buffer = ReadBufferExtended(rel, MAIN_FORKNUM, block, RBM_NORMAL, NULL);
-	Page page;
-	bool leaked;
+	TransactionId xid;
 
-	/* The lock waits for a writer that has just extended the file. */
-	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	page = BufferGetPage(buffer);
-	leaked = PageIsNew(page) || TransactionIdPrecedes(((PageHeader) page)->pd_prune_xid, horizon);
-	UnlockReleaseBuffer(buffer);
-	return leaked;
+	return page_writer(rel, block, &xid) &&
+		   (!TransactionIdIsValid(xid) || TransactionIdPrecedes(xid, horizon));
 }
 
 /* The transaction that wrote the page; InvalidTransactionId for an empty page. */
 TransactionId
 storage_page_writer(Relation rel, BlockNumber block)
 {
-	Buffer buffer = ReadBufferExtended(rel, MAIN_FORKNUM, block, RBM_NORMAL, NULL);
-	TransactionId xid = InvalidTransactionId;
+	TransactionId xid;
 
-	/* The lock waits for a writer that has just extended the file. */
-	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	if (!PageIsNew(BufferGetPage(buffer)))
-		xid = ((PageHeader) BufferGetPage(buffer))->pd_prune_xid;
-	UnlockReleaseBuffer(buffer);
+	(void) page_writer(rel, block, &xid);
 	return xid;
 }
 

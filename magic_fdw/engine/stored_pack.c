@@ -18,10 +18,10 @@ static Buffer
 read_pack_page(PagedSource *src, uint32 index)
 {
 	BlockNumber block = src->first + index;
-	Buffer buffer = ReadBufferExtended(src->rel, MAIN_FORKNUM, block, RBM_NORMAL, src->strategy);
+	Buffer buffer = page_read(src->rel, block, src->strategy);
 
 	pack_note_place(NameStr(src->rel->rd_rel->relname), block);
-	storage_check_page(src->rel, BufferGetPage(buffer), block, index);
+	page_check(src->rel, &src->place, buffer, block, index);
 	return buffer;
 }
 
@@ -85,7 +85,9 @@ paged_source_init(PagedSource *source, Relation rel, const Extent *extent, uint6
 							   extent->first, RelationGetRelationName(rel))));
 	source->base.fetch = paged_fetch;
 	source->base.length = length;
+	source->base.check_data = false;
 	source->rel = rel;
+	page_place_init(&source->place, rel);
 	source->first = extent->first;
 	source->strategy = strategy;
 	source->copies = false;
@@ -131,6 +133,7 @@ stored_pack_open(StoredPack *stored, Relation rel, const PackEntry *entry, Tuple
 	else
 	{
 		pack_memory_source_init(&stored->memory, entry->inline_bytes, entry->length);
+		stored->memory.base.check_data = true;
 		stored->reader = pack_open(&stored->memory.base, desc, cxt);
 	}
 	MemoryContextSwitchTo(old);

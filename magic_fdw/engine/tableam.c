@@ -240,7 +240,7 @@ static const TableAmRoutine magic_methods = {
 	.index_build_range_scan = index_build_range_scan,
 	.index_validate_scan = index_validate_scan,
 
-	.relation_size = table_block_relation_size,
+	.relation_size = page_relation_size,
 	.relation_needs_toast_table = magic_needs_toast_table,
 	.relation_toast_am = NULL,
 	.relation_fetch_toast_slice = NULL,

@@ -8,7 +8,8 @@
  *
  * Utility commands that need it: DROP DATABASE, ALTER DATABASE RENAME and SET TABLESPACE, and CREATE
  * DATABASE for its template (core waits five seconds for other sessions, then fails), and DROP
- * EXTENSION (which would wait for the locks of a running apply, and leave a worker without tables).
+ * EXTENSION, DROP SCHEMA magic and DROP OWNED (which would wait for the locks of a running apply, and
+ * leave a worker without tables).
  */
 #include "feed/feed_internal.h"
 
@@ -172,15 +173,23 @@ database_to_quiet(Node *statement)
 			break;
 		}
 		case T_DropStmt:
-			if (((DropStmt *) statement)->removeType == OBJECT_EXTENSION)
-			{
-				ListCell *cell;
+		{
+			DropStmt *drop = (DropStmt *) statement;
+			const char *name = drop->removeType == OBJECT_EXTENSION ? "magic_fdw"
+							   : drop->removeType == OBJECT_SCHEMA	? "magic"
+																	: NULL;
+			ListCell *cell;
 
-				foreach (cell, ((DropStmt *) statement)->objects)
-					if (strcmp(strVal(lfirst(cell)), "magic_fdw") == 0)
-						return MyDatabaseId;
-			}
+			if (name == NULL)
+				break;
+			foreach (cell, drop->objects)
+				if (strcmp(strVal(lfirst(cell)), name) == 0)
+					return MyDatabaseId;
 			break;
+		}
+		case T_DropOwnedStmt:
+			/* the extension may be among it */
+			return MyDatabaseId;
 		default:
 			break;
 	}

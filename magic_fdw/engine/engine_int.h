@@ -152,6 +152,8 @@ extern void page_fill(Page page, const PagePlace *place, BlockNumber block, cons
 					  uint32 index, TransactionId xid);
 extern void page_check(Relation rel, const PagePlace *place, Buffer buffer, BlockNumber block,
 					   uint32 index);
+extern const char *page_find_problem(const PagePlace *place, Buffer buffer, BlockNumber block,
+									 uint32 index);
 extern bool page_writer(Relation rel, BlockNumber block, TransactionId *xid);
 extern Buffer page_read(Relation rel, BlockNumber block, BufferAccessStrategy strategy);
 extern uint64 page_relation_size(Relation rel, ForkNumber fork);
@@ -248,6 +250,9 @@ extern PackReader *stored_pack_open(StoredPack *stored, Relation rel, const Pack
 									TupleDesc desc, BufferAccessStrategy strategy, bool copies,
 									MemoryContext cxt);
 extern void stored_pack_close(StoredPack *stored);
+extern void stored_pack_init(void);
+extern bool stored_packs_skipped(Relation rel);
+extern bool stored_pack_sound(Relation rel, const PackEntry *entry, TupleDesc desc);
 
 /* ---------------------------------------------------------------- deletes.c */
 
@@ -498,6 +503,7 @@ typedef struct BlockScan
 	int nsegments;
 	DeleteMap *deletes; /* NULL: show deleted rows */
 	BufferAccessStrategy strategy;
+	bool skip_damaged; /* leave out damaged packs; false unless the caller sets it */
 
 	/* current source: packs and segments merged by row number */
 	int nsources;

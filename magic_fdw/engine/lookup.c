@@ -346,6 +346,9 @@ locate_in_packs(RowReader *reader, RowNumber row, Snapshot snapshot, RowPlace *p
 		found = directory_find(reader->storage, row, snapshot, &entry);
 	if (!found)
 		return false;
+	if (unlikely(stored_packs_skipped(reader->rel)) &&
+		!stored_pack_sound(reader->rel, &entry, reader->desc))
+		return false;
 	place->reader = open_pack(reader, &entry);
 	if (reader->packs == NULL && entry.inline_bytes)
 		pfree(entry.inline_bytes);

@@ -149,36 +149,46 @@ page_problem(Page page, const PageTag *tag, const PagePlace *place, BlockNumber 
 	return NULL;
 }
 
-static void
-page_corrupt(Relation rel, BlockNumber block, const char *problem)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg("block %u of relation \"%s\" is damaged", block, RelationGetRelationName(rel)),
-			 errdetail("%s", problem),
-			 errhint("Run magic.verify() on the table and restore it from a backup; "
-					 "magic.skip_damaged_packs reads what is left of it.")));
-}
-
-/* The pinned page has no checked mark. */
-static void
-page_check_slowly(Relation rel, const PagePlace *place, Buffer buffer, BlockNumber block,
-				  uint32 index)
+/*
+ * What is wrong with the pinned page, which should be page `index` of an extent, or NULL; sets the checked
+ * mark. `block` is the buffer's.
+ */
+const char *
+page_find_problem(const PagePlace *place, Buffer buffer, BlockNumber block, uint32 index)
 {
 	Page page = BufferGetPage(buffer);
 	PageTag *tag = (PageTag *) PageGetContents(page);
 	const char *problem;
 
+	if (tag->mark == page_mark(place->checked, block) && tag->index == index)
+		return NULL;
 	if (!place->marks || tag->mark != page_mark(place->written, block) || !buffer_is_dirty(buffer))
 	{
 		problem = page_problem(page, tag, place, block);
 		if (problem != NULL)
-			page_corrupt(rel, block, problem);
+			return problem;
 		if (place->marks && !buffer_is_dirty(buffer))
 			*(volatile uint32 *) &tag->mark = page_mark(place->checked, block);
 	}
 	if (tag->magic != PAGE_MAGIC || tag->index != index)
-		page_corrupt(rel, block, psprintf("It is not page %u of a pack.", index));
+		return psprintf("It is not page %u of a pack.", index);
+	return NULL;
+}
+
+/* The pinned page has no checked mark: is it sound? */
+static pg_noinline void
+page_check_slowly(Relation rel, const PagePlace *place, Buffer buffer, BlockNumber block,
+				  uint32 index)
+{
+	const char *problem = page_find_problem(place, buffer, block, index);
+
+	if (problem != NULL)
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("block %u of relation \"%s\" is damaged", block,
+							   RelationGetRelationName(rel)),
+						errdetail("%s", problem),
+						errhint("Run magic.verify() on the table and restore it from a backup; "
+								"magic.skip_damaged_packs reads what is left of it.")));
 }
 
 /*

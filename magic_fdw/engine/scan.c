@@ -119,7 +119,10 @@ close_source(BlockScan *scan)
 	scan->block = -1;
 }
 
-/* Goes to a source, before its first block. False if there is no such source. */
+/*
+ * Goes to a source, before its first block. False if there is no such source. A damaged pack that is left
+ * out has no blocks.
+ */
 bool
 block_scan_open_source(BlockScan *scan, int source)
 {
@@ -141,6 +144,8 @@ block_scan_open_source(BlockScan *scan, int source)
 	}
 	scan->xmin = next->pack->xmin;
 	scan->cmin = next->pack->cmin;
+	if (unlikely(scan->skip_damaged) && !stored_pack_sound(scan->rel, next->pack, scan->desc))
+		return true;
 	scan->reader = stored_pack_open(&scan->stored, scan->rel, next->pack, scan->desc,
 									scan->strategy, false, scan->cxt);
 	return true;
@@ -152,7 +157,7 @@ block_scan_nblocks(BlockScan *scan)
 {
 	if (scan->writer != NULL)
 		return (pack_writer_rows(scan->writer) + PACK_VECTOR - 1) / PACK_VECTOR;
-	return pack_nblocks(scan->reader);
+	return scan->reader != NULL ? pack_nblocks(scan->reader) : 0;
 }
 
 static void
@@ -386,6 +391,7 @@ begin_blocks(MagicScanDesc *scan, TupleTableSlot *slot)
 
 	scan->blocks = block_scan_begin(scan->base.rs_rd, scan_desc(scan, slot),
 									metadata_snapshot(scan), any, scan->from, scan->to, scan->cxt);
+	scan->blocks->skip_damaged = stored_packs_skipped(scan->base.rs_rd);
 	scan->positioned = false;
 	if (scan->base.rs_parallel != NULL && scan->blocks->nsegments > 0)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

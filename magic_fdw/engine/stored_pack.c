@@ -8,8 +8,13 @@
  */
 #include "engine/engine_int.h"
 
+#include "access/xact.h"
+#include "engine/pack_reader.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "storage/lmgr.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
 
 /* Streams that keep a pin of their own; the others copy. */
 #define PINNED_STREAMS 64
@@ -153,4 +158,173 @@ stored_pack_close(StoredPack *stored)
 		paged_source_release(&stored->paged);
 		pfree(stored->paged.pins);
 	}
+}
+
+/* ---------------------------------------------------------------- damaged packs */
+
+/* Verdicts kept, so that an index scan does not read a pack for each of its rows. */
+#define VERDICTS 64
+
+typedef struct Verdict
+{
+	uint64 storage;
+	RowNumber first;
+	TransactionId xmin; /* of the directory row */
+	TimestampTz statement;
+	bool sound;
+} Verdict;
+
+static bool skip_damaged_packs;
+
+void
+stored_pack_init(void)
+{
+	DefineCustomBoolVariable(
+		"magic.skip_damaged_packs", "Queries leave out packs that are damaged, with a warning.",
+		"For getting out what is left of a damaged table. Commands that rewrite, "
+		"index or vacuum a table still fail.",
+		&skip_damaged_packs, false, PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+}
+
+/*
+ * Shall reads of the table leave out damaged packs? Not under a lock that maintenance takes (VACUUM, merges,
+ * index builds, ALTER TABLE, CLUSTER): they would make the loss final.
+ */
+bool
+stored_packs_skipped(Relation rel)
+{
+	return skip_damaged_packs && !CheckRelationLockedByMe(rel, ShareUpdateExclusiveLock, true);
+}
+
+/* Copies the pack's bytes from its pages. Returns what is wrong with a page, or NULL. */
+static const char *
+copy_pages(Relation rel, const PackEntry *entry, uint8 *data, BlockNumber *block)
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
+	const char *problem = NULL;
+	PagePlace place;
+
+	page_place_init(&place, rel);
+	for (uint64 done = 0; done < entry->length && problem == NULL;)
+	{
+		uint32 index = (uint32) (done / PACK_PAGE_PAYLOAD);
+		uint32 n = Min(entry->length - done, PACK_PAGE_PAYLOAD);
+		Buffer buffer;
+
+		CHECK_FOR_INTERRUPTS();
+		*block = entry->extent.first + index;
+		if (index >= entry->extent.pages)
+			return "The pack is longer than its extent.";
+		if (*block >= nblocks)
+			return "It is behind the end of the file.";
+		buffer = ReadBufferExtended(rel, MAIN_FORKNUM, *block, RBM_ZERO_ON_ERROR, NULL);
+		problem = page_find_problem(&place, buffer, *block, index);
+		memcpy(data + done, (char *) BufferGetPage(buffer) + PAGE_PAYLOAD_OFFSET, n);
+		ReleaseBuffer(buffer);
+		done += n;
+	}
+	return problem;
+}
+
+/* Checks all checksums of a pack in memory. Returns what is wrong, or NULL. */
+static const char *
+check_bytes(const uint8 *data, uint64 length, TupleDesc desc)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	const char *volatile problem = NULL;
+
+	PG_TRY();
+	{
+		PackMemorySource source;
+		PackReader *reader;
+		uint32 index;
+
+		pack_memory_source_init(&source, data, length);
+		source.base.check_data = true;
+		reader = pack_open(&source.base, desc, cxt);
+		for (int att = 0; att < desc->natts; att++)
+			(void) pack_column(reader, att);
+		(void) pack_find(reader, 0, &index);
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		/* nothing was held but memory */
+		MemoryContextSwitchTo(cxt);
+		error = CopyErrorData();
+		if (error->sqlerrcode != ERRCODE_DATA_CORRUPTED)
+			PG_RE_THROW();
+		FlushErrorState();
+		problem = error->detail ? error->detail : error->message;
+	}
+	PG_END_TRY();
+	return problem;
+}
+
+static bool
+check_pack(Relation rel, const PackEntry *entry, TupleDesc desc)
+{
+	MemoryContext cxt =
+		AllocSetContextCreate(CurrentMemoryContext, "magic damaged pack", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+	BlockNumber block = InvalidBlockNumber;
+	const uint8 *data = entry->inline_bytes;
+	const char *problem = NULL;
+
+	if (entry->extent.pages > 0)
+	{
+		uint8 *copy = MemoryContextAllocHuge(cxt, Max(entry->length, 1));
+
+		problem = copy_pages(rel, entry, copy, &block);
+		data = copy;
+	}
+	if (problem == NULL)
+	{
+		block = entry->extent.first;
+		problem = check_bytes(data, entry->length, desc);
+	}
+	if (problem != NULL)
+	{
+		ItemPointerData from;
+		ItemPointerData to;
+		char *where = entry->extent.pages > 0 ? psprintf("Block %u", block) : "In the directory";
+
+		row_to_tid(entry->first, &from);
+		row_to_tid(entry->first + entry->span - 1, &to);
+		ereport(WARNING,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg_plural("skipping %u row of relation \"%s\" in a damaged pack",
+							   "skipping %u rows of relation \"%s\" in a damaged pack", entry->rows,
+							   entry->rows, RelationGetRelationName(rel)),
+				 errdetail("%s: %s The rows lie between (%u,%u) and (%u,%u).", where, problem,
+						   ItemPointerGetBlockNumber(&from), ItemPointerGetOffsetNumber(&from),
+						   ItemPointerGetBlockNumber(&to), ItemPointerGetOffsetNumber(&to))));
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
+	return problem == NULL;
+}
+
+/*
+ * Are all checksums of the pack right? If not, warns, once in a statement as a rule. Reads the whole pack.
+ * Raises if a page cannot be read at all.
+ */
+bool
+stored_pack_sound(Relation rel, const PackEntry *entry, TupleDesc desc)
+{
+	static Verdict verdicts[VERDICTS];
+	static int next;
+	Verdict verdict = {.storage = storage_id(rel),
+					   .first = entry->first,
+					   .xmin = entry->xmin,
+					   .statement = GetCurrentStatementStartTimestamp()};
+
+	for (int i = 0; i < VERDICTS; i++)
+		if (verdicts[i].storage == verdict.storage && verdicts[i].first == verdict.first &&
+			verdicts[i].xmin == verdict.xmin && verdicts[i].statement == verdict.statement)
+			return verdicts[i].sound;
+	verdict.sound = check_pack(rel, entry, desc);
+	verdicts[next++ % VERDICTS] = verdict;
+	return verdict.sound;
 }

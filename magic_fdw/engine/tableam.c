@@ -264,6 +264,7 @@ void
 engine_init(void)
 {
 	engine_shmem_init();
+	stored_pack_init();
 	writer_init();
 	ddl_init();
 }

@@ -1,6 +1,7 @@
 # A flipped byte, a zeroed page, a cut file, a page in another's place: an error that names the relation and
 # the block, or the right rows; never other rows, never a crash, with and without data checksums. A flipped
 # byte is found in every page of many small tables, and in packs that lie in the directory itself.
+# magic.skip_damaged_packs reads around the damage, and nothing makes the loss final.
 use strict;
 use warnings;
 
@@ -197,5 +198,82 @@ spill($table{$_}, $good{$_}) for keys %table;
 spill($directory, $packs);
 $node->start;
 is($node->safe_psql('postgres', $sum->($_)), $right{$_}, "$_ is itself again") for 'a1', 'small', 'moved';
+
+# Reading around the damage: magic.skip_damaged_packs.
+$node->safe_psql('postgres', <<'SQL');
+CREATE TABLE s (id int PRIMARY KEY, t text) USING magic;
+INSERT INTO s SELECT g, md5(g::text) FROM generate_series(1, 3000) g;
+INSERT INTO s SELECT g, md5(g::text) FROM generate_series(3001, 6000) g;
+INSERT INTO s SELECT g, md5(g::text) FROM generate_series(6001, 9000) g;
+CREATE TABLE tiny (id int) USING magic;
+INSERT INTO tiny VALUES (1);
+INSERT INTO tiny VALUES (777777777);
+CREATE ROLE reader;
+GRANT SELECT ON s TO reader;
+CHECKPOINT;
+SQL
+my $path  = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('s')");
+my $block = $node->safe_psql('postgres', "SELECT max(block) + 2 FROM magic.pack WHERE first_row = 3000 AND rows = 3000");
+my $index = $node->safe_psql('postgres', "SELECT md5(string_agg(t, '|' ORDER BY id)) FROM s WHERE id NOT BETWEEN 3001 AND 6000");
+my $whole = $node->safe_psql('postgres', "SELECT count(*), md5(string_agg(t, '|' ORDER BY id)) FROM s");
+$node->stop;
+my $sound = slurp_file($path);
+my $hurt  = $sound;
+substr($hurt, $block * 8192 + 4000, 1) = chr(ord(substr($hurt, $block * 8192 + 4000, 1)) ^ 4);
+spill($path, $hurt);
+# the pack of tiny's second row lies in the directory; its only value ends it, a varint
+my $inline = slurp_file($directory);
+my $zigzag = 2 * 777777777;
+my $varint = join '', map { chr(($zigzag >> (7 * $_) & 0x7f) | ($_ < 4 ? 0x80 : 0)) } 0 .. 4;
+my $at     = index($inline, $varint);
+cmp_ok($at, '>', 0, 'a row of an inline pack is found in the file');
+substr($inline, $at, 1) = chr(ord(substr($inline, $at, 1)) ^ 2);
+spill($directory, $inline);
+$node->start;
+
+# output and messages of a script, with the setting on
+sub around
+{
+	my ($sql, $before) = @_;
+	my ($out, $err) = ('', '');
+	$node->psql('postgres', ($before // 'SET magic.skip_damaged_packs = on;') . "\n$sql", stdout => \$out, stderr => \$err);
+	return ($out, $err);
+}
+
+my ($out, $err) = around('SELECT count(*), sum(length(t)) FROM s', '');
+like($err, qr/block $block of relation "s" is damaged/, 'off: an error');
+($out, $err) = around("SELECT md5(string_agg(t, '|' ORDER BY id)) FROM s WHERE id > 0");
+is($out, $index, 'on: a scan gives the other rows');
+like($err, qr/WARNING:  skipping 3000 rows of relation "s" in a damaged pack\s.*Block $block:.* \(10,91\) and \(20,180\)/s, 'and says which are missing');
+($out, $err) = around('SET max_parallel_workers_per_gather = 2; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SELECT count(*) FROM s');
+is($out, 6000, 'so does a parallel scan');
+($out, $err) = around('BEGIN; DECLARE c SCROLL CURSOR FOR SELECT id FROM s; MOVE FORWARD ALL FROM c; FETCH BACKWARD 1 FROM c; MOVE BACKWARD 2999 FROM c; FETCH BACKWARD 1 FROM c; ROLLBACK');
+is($out, "9000\n3000", 'and one backward');
+($out, $err) = around('SET enable_seqscan = off; SELECT id FROM s WHERE id IN (1, 3001, 4500, 6000, 6001) ORDER BY id');
+is($out, "1\n6001", 'to an index scan the rows are absent');
+is(scalar(() = $err =~ /WARNING/g), 1, 'with one warning');
+($out, $err) = around('INSERT INTO s VALUES (4500, NULL)');
+like($err, qr/duplicate key/, 'to a unique check they are there');
+for my $command ('VACUUM FULL s', 'CREATE INDEX ON s (t)', 'ALTER TABLE s ALTER id TYPE bigint', 'CLUSTER s USING s_pkey', "SELECT magic.compact('s')")
+{
+	($out, $err) = around($command);
+	like($err, qr/ERROR:  block $block of relation "s" is damaged/, "$command fails");
+}
+($out, $err) = around('SELECT id FROM tiny', '');
+like($err, qr/ERROR:  pack is corrupted/, 'a pack in the directory that is damaged');
+($out, $err) = around('SELECT id FROM tiny');
+is($out, 1, 'is left out alike');
+like($err, qr/skipping 1 row of relation "tiny"/, 'with a warning');
+around('BEGIN; DELETE FROM s; ROLLBACK; VACUUM s; ANALYZE s');
+($out, $err) = around('SET magic.skip_damaged_packs = on', 'SET ROLE reader;');
+like($err, qr/permission denied to set parameter/, 'only a superuser sets it');
+($out, $err) = around('CREATE TABLE saved AS TABLE s; SELECT count(*) FROM saved');
+is($out, 6000, 'what is left can be copied');
+$node->stop;
+substr($hurt = slurp_file($path), $block * 8192, 8192) = substr($sound, $block * 8192, 8192);
+spill($path, $hurt);
+$node->start;
+is($node->safe_psql('postgres', "SELECT count(*), md5(string_agg(t, '|' ORDER BY id)) FROM s"), $whole, 'nothing was folded away or written over');
+is($node->safe_psql('postgres', "SELECT * FROM magic.verify('s')"), '', 'and all agrees');
 $node->stop;
 done_testing();

@@ -122,91 +122,117 @@ flush_joined(RelWrite *write, Relation rel, int from, int to)
 }
 
 static int
-compare_deletes(const void *a, const void *b)
+compare_commands(const void *a, const void *b)
 {
 	const BufferedDelete *x = a;
 	const BufferedDelete *y = b;
 
 	if (x->cid != y->cid)
 		return x->cid < y->cid ? -1 : 1;
-	return x->row < y->row ? -1 : x->row > y->row;
+	return (int) x->offset - (int) y->offset;
 }
 
-/* Writes the deltas of [deletes, deletes + n): one command, ascending rows. */
+typedef struct DeltaFlush
+{
+	RelWrite *write;
+	SubTransactionId subid;
+	bool join;
+	BufferedDelete *own; /* DELETE_BLOCK_ROWS */
+	DeltaEntry *entries; /* as many */
+	uint8 *bytes;		 /* DELTA_ROOM */
+	uint64 flushed;
+} DeltaFlush;
+
+/* Writes the deltas of one command in one block. */
 static void
-write_deltas(RelWrite *write, const BufferedDelete *deletes, int n, CommandId cid)
+write_deltas(DeltaFlush *flush, uint64 block, const BufferedDelete *deletes, int n, CommandId cid)
 {
-	DeltaEntry *entries = palloc(sizeof(DeltaEntry) * DELETE_BLOCK_ROWS);
-	uint8 *bytes = palloc(DELTA_ROOM);
-
-	for (int i = 0; i < n;)
+	for (int i = 0; i < n; i++)
 	{
-		uint64 block = deletes[i].row / DELETE_BLOCK_ROWS;
-		int count = 0;
-
-		CHECK_FOR_INTERRUPTS();
-		for (; i < n && deletes[i].row / DELETE_BLOCK_ROWS == block; i++)
-		{
-			entries[count].offset = deletes[i].row % DELETE_BLOCK_ROWS;
-			entries[count].kind = deletes[i].kind;
-			entries[count].successor = deletes[i].successor;
-			count++;
-		}
-		for (int done = 0; done < count;)
-		{
-			int length;
-
-			done += delta_encode(entries + done, count - done, bytes, DELTA_ROOM, &length);
-			delta_insert(write->storage, block, bytes, length, cid);
-			write->writes++;
-		}
+		flush->entries[i].offset = deletes[i].offset;
+		flush->entries[i].kind = deletes[i].kind;
+		flush->entries[i].successor = deletes[i].successor;
 	}
-	pfree(entries);
-	pfree(bytes);
+	for (int done = 0; done < n;)
+	{
+		int length;
+
+		done += delta_encode(flush->entries + done, n - done, flush->bytes, DELTA_ROOM, &length);
+		delta_insert(flush->write->storage, block, flush->bytes, length, cid);
+		flush->write->writes++;
+	}
 }
 
-void
-flush_deletes(RelWrite *write, Relation rel)
+/* Writes what the current subtransaction has deleted in a block. */
+static void
+flush_delete_block(uint64 block, const BufferedDelete *list, int n, void *arg)
 {
-	SubTransactionId subid = GetCurrentSubTransactionId();
-	HASH_SEQ_STATUS seq;
-	BufferedDelete *entry;
-	BufferedDelete *list;
-	long total = write->deletes ? hash_get_num_entries(write->deletes) : 0;
-	int n = 0;
+	DeltaFlush *flush = arg;
+	BufferedDelete *own = flush->own;
+	CommandId newest = 0;
+	bool one_command = true;
+	int count = 0;
 
-	if (total == 0)
-		return;
-	list = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(BufferedDelete) * total);
-	hash_seq_init(&seq, write->deletes);
-	while ((entry = hash_seq_search(&seq)) != NULL)
-		if (entry->subid == subid)
-			list[n++] = *entry;
-	if (n > 0)
-	{
-		qsort(list, n, sizeof(BufferedDelete), compare_deletes);
-		CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
-		write->changed = true;
-		for (int i = 0; i < n;)
+	for (int i = 0; i < n; i++)
+		if (list[i].subid == flush->subid)
 		{
-			int end = i + 1;
-
-			while (end < n && list[end].cid == list[i].cid)
-				end++;
-			write_deltas(write, list + i, end - i, list[i].cid);
-			i = end;
+			one_command = one_command && list[i].cid == (count > 0 ? own[0].cid : list[i].cid);
+			newest = Max(newest, list[i].cid);
+			own[count++] = list[i];
 		}
-		if (n == total)
+	flush->flushed += count;
+	if (flush->join || one_command)
+	{
+		write_deltas(flush, block, own, count, newest);
+		return;
+	}
+	qsort(own, count, sizeof(BufferedDelete), compare_commands);
+	for (int i = 0; i < count;)
+	{
+		int end = i + 1;
+
+		while (end < count && own[end].cid == own[i].cid)
+			end++;
+		write_deltas(flush, block, own + i, end - i, own[i].cid);
+		i = end;
+	}
+}
+
+/*
+ * Writes the current subtransaction's deletions of the table. With `join` a block's deletions by several
+ * commands become one delta with the newest command id.
+ */
+void
+flush_deletes(RelWrite *write, Relation rel, bool join)
+{
+	DeltaFlush flush = {
+		.write = write, .subid = GetCurrentSubTransactionId(), .join = join, .flushed = 0};
+
+	if (!rel_write_has_deletes(write))
+		return;
+	flush.own = palloc(sizeof(BufferedDelete) * DELETE_BLOCK_ROWS);
+	flush.entries = palloc(sizeof(DeltaEntry) * DELETE_BLOCK_ROWS);
+	flush.bytes = palloc(DELTA_ROOM);
+	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
+	delete_buffer_walk(write->deletes, flush_delete_block, &flush);
+	if (flush.flushed > 0)
+	{
+		write->changed = true;
+		if (flush.flushed == delete_buffer_count(write->deletes))
 		{
-			hash_destroy(write->deletes);
+			delete_buffer_free(write->deletes);
 			write->deletes = NULL;
 		}
 		else
-			for (int i = 0; i < n; i++)
-				hash_search(write->deletes, &list[i].row, HASH_REMOVE, NULL);
+			delete_buffer_remove_owned(write->deletes, flush.subid);
 		flush_count++;
 	}
-	pfree(list);
+	/* what outer subtransactions have deleted stays */
+	if (write->deletes != NULL)
+		write->flush_deletes_at = delete_buffer_count(write->deletes) + MAX_BUFFERED_DELETES;
+	pfree(flush.own);
+	pfree(flush.entries);
+	pfree(flush.bytes);
 }
 
 /*
@@ -253,7 +279,7 @@ flush_write(RelWrite *write, Relation rel, bool join)
 		else
 			flush_segment(write, rel, i);
 	}
-	flush_deletes(write, rel);
+	flush_deletes(write, rel, join);
 }
 
 static bool
@@ -261,7 +287,7 @@ has_own(RelWrite *write)
 {
 	SubTransactionId subid = GetCurrentSubTransactionId();
 
-	if (write->deletes != NULL && hash_get_num_entries(write->deletes) > 0)
+	if (rel_write_has_deletes(write))
 		return true;
 	for (int i = 0; i < write->nsegments; i++)
 		if (write->segments[i]->subid == subid)
@@ -294,15 +320,7 @@ discard_owned(RelWrite *write, SubTransactionId subid)
 		segment_remove(write, i);
 	}
 	if (write->deletes != NULL)
-	{
-		HASH_SEQ_STATUS seq;
-		BufferedDelete *entry;
-
-		hash_seq_init(&seq, write->deletes);
-		while ((entry = hash_seq_search(&seq)) != NULL)
-			if (entry->subid == subid)
-				hash_search(write->deletes, &entry->row, HASH_REMOVE, NULL);
-	}
+		delete_buffer_remove_owned(write->deletes, subid);
 }
 
 /* Flushes all tables. Returns false if rows or deletions of an outer subtransaction remain. */
@@ -338,8 +356,7 @@ flush_everything(bool join)
 			if (rel != NULL)
 				relation_close(rel, NoLock);
 		}
-		if (write->nsegments > 0 ||
-			(write->deletes != NULL && hash_get_num_entries(write->deletes) > 0))
+		if (write->nsegments > 0 || rel_write_has_deletes(write))
 			complete = false;
 	}
 	list_free(storages);
@@ -358,8 +375,7 @@ writer_pending(uint64 storage)
 {
 	RelWrite *write = rel_write_find(storage);
 
-	return write != NULL && (write->nsegments > 0 ||
-							 (write->deletes != NULL && hash_get_num_entries(write->deletes) > 0));
+	return write != NULL && (write->nsegments > 0 || rel_write_has_deletes(write));
 }
 
 /*

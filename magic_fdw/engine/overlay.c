@@ -10,35 +10,22 @@
 #include "access/xact.h"
 #include "utils/snapmgr.h"
 
-/* Deletions buffered per table before they are flushed. */
-#define MAX_BUFFERED_DELETES (256 * 1024)
-
 /* Records that the command `cid` deletes the row. The caller holds the row's lock. */
 void
 writer_delete(Relation rel, RowNumber row, DeleteKind kind, RowNumber successor, CommandId cid)
 {
 	RelWrite *write = rel_write_get(rel);
-	BufferedDelete *entry;
-	bool found;
+	BufferedDelete entry = {
+		.subid = GetCurrentSubTransactionId(), .cid = cid, .kind = kind, .successor = successor};
 
-	if (write->deletes != NULL && hash_get_num_entries(write->deletes) >= MAX_BUFFERED_DELETES)
-		flush_deletes(write, rel);
+	if (write->deletes != NULL && delete_buffer_count(write->deletes) >= write->flush_deletes_at)
+		flush_deletes(write, rel, false);
 	if (write->deletes == NULL)
 	{
-		HASHCTL ctl = {.keysize = sizeof(RowNumber),
-					   .entrysize = sizeof(BufferedDelete),
-					   .hcxt = rel_write_context};
-
-		write->deletes =
-			hash_create("magic buffered deletes", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		write->deletes = delete_buffer_create(rel_write_context);
+		write->flush_deletes_at = MAX_BUFFERED_DELETES;
 	}
-	entry = hash_search(write->deletes, &row, HASH_ENTER, &found);
-	if (found)
-		elog(ERROR, "row " UINT64_FORMAT " is deleted twice", row);
-	entry->subid = GetCurrentSubTransactionId();
-	entry->cid = cid;
-	entry->kind = kind;
-	entry->successor = successor;
+	delete_buffer_add(write->deletes, row, &entry);
 	/* Other backends' unique checks wait for this xid. */
 	(void) GetCurrentTransactionId();
 }
@@ -56,15 +43,15 @@ bool
 writer_find_delete(uint64 storage, RowNumber row, DeleteInfo *info)
 {
 	RelWrite *write = rel_write_find(storage);
-	BufferedDelete *entry;
+	const BufferedDelete *entry;
 
 	if (write == NULL || write->deletes == NULL)
 		return false;
-	entry = hash_search(write->deletes, &row, HASH_FIND, NULL);
+	if (info == NULL)
+		return delete_buffer_contains(write->deletes, row);
+	entry = delete_buffer_find(write->deletes, row);
 	if (entry == NULL)
 		return false;
-	if (info == NULL)
-		return true;
 	info->kind = entry->kind;
 	info->successor = entry->successor;
 	info->xmax = GetTopTransactionIdIfAny();
@@ -73,20 +60,32 @@ writer_find_delete(uint64 storage, RowNumber row, DeleteInfo *info)
 	return true;
 }
 
+typedef struct AddState
+{
+	Snapshot snapshot;
+	DeleteMap *map;
+} AddState;
+
+static void
+add_visible(uint64 block, const BufferedDelete *list, int n, void *arg)
+{
+	const AddState *state = arg;
+	bool all = !IsMVCCSnapshot(state->snapshot);
+
+	for (int i = 0; i < n; i++)
+		if (all || list[i].cid < state->snapshot->curcid)
+			delete_map_add(state->map, block * DELETE_BLOCK_ROWS + list[i].offset);
+}
+
 /* Adds the pending deletions that the snapshot sees. */
 void
 writer_add_deletes(uint64 storage, Snapshot snapshot, DeleteMap *map)
 {
 	RelWrite *write = rel_write_find(storage);
-	HASH_SEQ_STATUS seq;
-	BufferedDelete *entry;
+	AddState state = {.snapshot = snapshot, .map = map};
 
-	if (write == NULL || write->deletes == NULL)
-		return;
-	hash_seq_init(&seq, write->deletes);
-	while ((entry = hash_seq_search(&seq)) != NULL)
-		if (!IsMVCCSnapshot(snapshot) || entry->cid < snapshot->curcid)
-			delete_map_add(map, entry->row);
+	if (write != NULL && write->deletes != NULL)
+		delete_buffer_walk(write->deletes, add_visible, &state);
 }
 
 /* ---------------------------------------------------------------- reading segments */

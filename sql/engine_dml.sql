@@ -21,6 +21,12 @@ INSERT INTO dml (id, v) VALUES (50, 0);
 UPDATE dml SET v = v + 1 WHERE id = 50;
 UPDATE dml SET v = v + 1 WHERE id = 50 RETURNING v;
 DELETE FROM dml WHERE id = 50 RETURNING v;
+-- what RETURNING shows of a new version; xmax tells an upsert's updated rows from its inserted ones
+INSERT INTO dml (id, v) VALUES (60, 1) RETURNING xmin = pg_current_xact_id()::xid AS xmin, xmax = 0 AS inserted;
+UPDATE dml SET v = 2 WHERE id = 60 RETURNING xmin = pg_current_xact_id()::xid AS xmin, xmax = 0 AS xmax_is_0;
+INSERT INTO dml (id, v) VALUES (60, 3), (61, 3) ON CONFLICT (id) DO UPDATE SET v = EXCLUDED.v
+	RETURNING id, v, xmin = pg_current_xact_id()::xid AS xmin, xmax = 0 AS inserted;
+DELETE FROM dml WHERE id IN (60, 61);
 INSERT INTO dml (id, v) VALUES (50, 5);
 UPDATE dml SET v = 6 WHERE id = 50;
 SELECT id, v FROM dml WHERE id = 50;

@@ -164,6 +164,45 @@ directory_horizon(void)
 	return horizon;
 }
 
+/*
+ * Scans of the metadata under an MVCC snapshot, in index order. In a SERIALIZABLE transaction they take
+ * no predicate locks: tables that have nothing to do with each other share the metadata's pages, and who
+ * reads a magic table has locked that. Writers that the snapshot does not see are told apart by their
+ * rows, so the check for conflicts out is made for each.
+ */
+static SysScanDesc
+meta_scan_begin(Relation table, Relation index, Snapshot snapshot, int nkeys, ScanKey key)
+{
+	bool unlocked = IsolationIsSerializable() && IsMVCCSnapshot(snapshot);
+
+	return systable_beginscan_ordered(table, index, unlocked ? SnapshotAny : snapshot, nkeys, key);
+}
+
+/* The next row that the snapshot sees, valid until the next call; NULL at the end. */
+static HeapTuple
+meta_scan_next(SysScanDesc scan, Snapshot snapshot, ScanDirection direction)
+{
+	HeapTuple tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, direction)))
+	{
+		Buffer buffer;
+		bool visible;
+
+		CHECK_FOR_INTERRUPTS();
+		if (scan->iscan->xs_snapshot->snapshot_type != SNAPSHOT_ANY)
+			break;
+		buffer = ((BufferHeapTupleTableSlot *) scan->slot)->buffer;
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		visible = HeapTupleSatisfiesVisibility(tuple, snapshot, buffer);
+		HeapCheckForSerializableConflictOut(visible, scan->heap_rel, tuple, buffer, snapshot);
+		LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+		if (visible)
+			break;
+	}
+	return tuple;
+}
+
 static void
 meta_insert(MetaTable which, Datum *values, bool *nulls, int nkeys, CommandId cid)
 {
@@ -315,8 +354,8 @@ directory_load(uint64 storage, Snapshot snapshot, RowNumber from, RowNumber to)
 	list->allocated = 16;
 	list->packs = palloc(sizeof(PackEntry) * list->allocated);
 	ScanKeyInit(&key[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage));
-	scan = systable_beginscan_ordered(table, index, snapshot, 1, key);
-	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	scan = meta_scan_begin(table, index, snapshot, 1, key);
+	while (HeapTupleIsValid(tuple = meta_scan_next(scan, snapshot, ForwardScanDirection)))
 	{
 		const PackForm *form = (const PackForm *) GETSTRUCT(tuple);
 		PackEntry *entry;
@@ -390,8 +429,8 @@ directory_find(uint64 storage, RowNumber row, Snapshot snapshot, PackEntry *entr
 	meta_open_or_raise(META_PACK, AccessShareLock, &table, &index);
 	ScanKeyInit(&key[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage));
 	ScanKeyInit(&key[1], 2, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(row));
-	scan = systable_beginscan_ordered(table, index, snapshot, 2, key);
-	tuple = systable_getnext_ordered(scan, BackwardScanDirection);
+	scan = meta_scan_begin(table, index, snapshot, 2, key);
+	tuple = meta_scan_next(scan, snapshot, BackwardScanDirection);
 	if (HeapTupleIsValid(tuple))
 	{
 		const PackForm *form = (const PackForm *) GETSTRUCT(tuple);
@@ -474,8 +513,8 @@ delta_scan(uint64 storage, int64 block, Snapshot snapshot, DeltaCallback callbac
 	ScanKeyInit(&key[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage));
 	if (block >= 0)
 		ScanKeyInit(&key[1], 2, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(block));
-	scan = systable_beginscan_ordered(table, index, snapshot, block >= 0 ? 2 : 1, key);
-	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	scan = meta_scan_begin(table, index, snapshot, block >= 0 ? 2 : 1, key);
+	while (HeapTupleIsValid(tuple = meta_scan_next(scan, snapshot, ForwardScanDirection)))
 	{
 		const DeltaForm *form = (const DeltaForm *) GETSTRUCT(tuple);
 		bool isnull;
@@ -539,8 +578,8 @@ free_extent_list(uint64 storage, Snapshot snapshot, FreeExtent **list)
 	*list = palloc(sizeof(FreeExtent) * room);
 	meta_open_or_raise(META_FREE, AccessShareLock, &table, &index);
 	ScanKeyInit(&key[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage));
-	scan = systable_beginscan(table, RelationGetRelid(index), true, snapshot, 1, key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	scan = meta_scan_begin(table, index, snapshot, 1, key);
+	while (HeapTupleIsValid(tuple = meta_scan_next(scan, snapshot, ForwardScanDirection)))
 	{
 		const FreeExtentForm *form = (const FreeExtentForm *) GETSTRUCT(tuple);
 
@@ -552,7 +591,7 @@ free_extent_list(uint64 storage, Snapshot snapshot, FreeExtent **list)
 		(*list)[n].tid = tuple->t_self;
 		n++;
 	}
-	systable_endscan(scan);
+	systable_endscan_ordered(scan);
 	meta_close(table, index);
 	return n;
 }
@@ -577,8 +616,8 @@ forget_in(MetaTable which, uint64 storage, Snapshot snapshot)
 	if (!meta_open(which, RowExclusiveLock, &table, &index))
 		return;
 	ScanKeyInit(&key[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(storage));
-	scan = systable_beginscan(table, RelationGetRelid(index), true, snapshot, 1, key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	scan = meta_scan_begin(table, index, snapshot, 1, key);
+	while (HeapTupleIsValid(tuple = meta_scan_next(scan, snapshot, ForwardScanDirection)))
 	{
 		TM_FailureData tmfd;
 
@@ -586,7 +625,7 @@ forget_in(MetaTable which, uint64 storage, Snapshot snapshot)
 		heap_delete(table, &tuple->t_self, GetCurrentCommandId(true), InvalidSnapshot, true, &tmfd,
 					false);
 	}
-	systable_endscan(scan);
+	systable_endscan_ordered(scan);
 	meta_close(table, index);
 }
 

@@ -11,6 +11,7 @@
 #include "access/xact.h"
 #include "pgstat.h"
 #include "storage/predicate.h"
+#include "storage/proc.h"
 #include "utils/snapmgr.h"
 
 /*
@@ -51,6 +52,14 @@ dml_multi_insert(Relation rel, TupleTableSlot **slots, int n, CommandId cid, int
 	writer_insert_many(rel, slots, n, cid);
 	pgstat_count_heap_insert(rel, n);
 }
+
+/* The row that this transaction has locked last without changing it. */
+static struct
+{
+	LocalTransactionId lxid;
+	Oid relid;
+	RowNumber row;
+} last_locked;
 
 /* Fills what the executor learns of a row that somebody has deleted, or that we have. */
 static TM_Result
@@ -168,6 +177,9 @@ dml_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid, 
 	if (result != TM_Ok)
 		return result;
 	successor = writer_insert(rel, slot, cid, 0);
+	if (last_locked.row == row && last_locked.relid == RelationGetRelid(rel) &&
+		last_locked.lxid == compat_proc_lxid(MyProc))
+		magic_slot_set_inserted(slot, GetCurrentTransactionId(), GetCurrentTransactionId(), cid);
 	writer_delete(rel, row, DELETE_UPDATED, successor, cid);
 	compat_pgstat_count_update(rel);
 	*update_indexes = TU_All;
@@ -209,10 +221,10 @@ dml_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
 		if (!deleted)
 			break;
 		result = describe_deletion(row, &info, cid, tmfd);
-		if (info.own)
+		if (info.own && (!traversed || info.kind == DELETE_DELETED))
 		{
 			tmfd->traversed = traversed;
-			return result;
+			return traversed ? TM_Deleted : result;
 		}
 		if ((flags & TUPLE_LOCK_FLAG_FIND_LAST_VERSION) == 0)
 			return result;
@@ -236,9 +248,19 @@ dml_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
 	tmfd->xmax = InvalidTransactionId;
 	tmfd->cmax = InvalidCommandId;
 	tmfd->traversed = traversed;
-	/* A row of this very command: ON CONFLICT tells from its xmin that it would change a row twice. */
 	if (slot_is_magic(slot) && TransactionIdIsCurrentTransactionId(((MagicSlot *) slot)->xmin) &&
 		((MagicSlot *) slot)->cmin >= cid)
-		return TM_Invisible;
+	{
+		/* A row of this very command: ON CONFLICT tells from its xmin that it would change a row twice. */
+		if (!traversed)
+			return TM_Invisible;
+		/* This command, or what it has triggered, has changed the row that others had changed before. */
+		tmfd->xmax = ((MagicSlot *) slot)->xmin;
+		tmfd->cmax = ((MagicSlot *) slot)->cmin;
+		return TM_SelfModified;
+	}
+	last_locked.lxid = compat_proc_lxid(MyProc);
+	last_locked.relid = RelationGetRelid(rel);
+	last_locked.row = row;
 	return TM_Ok;
 }

@@ -388,6 +388,7 @@ typedef struct MagicSlot
 	PackWriter *writer;			  /* SLOT_SEGMENT */
 	uint32 index;				  /* row in block, pack or writer */
 	TransactionId xmin;
+	TransactionId xmax; /* of a row just inserted, see magic_slot_set_inserted() */
 	CommandId cmin;
 	const bool *needed; /* natts flags, NULL: all */
 } MagicSlot;
@@ -414,6 +415,8 @@ extern void magic_slot_set_pack(TupleTableSlot *slot, PackReader *reader, uint32
 								RowNumber number, TransactionId xmin, CommandId cmin);
 extern void magic_slot_set_segment(TupleTableSlot *slot, const Segment *segment, uint32 index,
 								   RowNumber number);
+extern void magic_slot_set_inserted(TupleTableSlot *slot, TransactionId xmin, TransactionId xmax,
+									CommandId cmin);
 extern BlockColumns *block_columns_create(MemoryContext cxt, int natts);
 extern void block_columns_set(BlockColumns *columns, PackReader *reader, PackWriter *writer,
 							  int block, int nrows);

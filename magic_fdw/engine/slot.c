@@ -19,7 +19,7 @@ magic_slot_init(TupleTableSlot *slot)
 
 	magic->source = SLOT_VALUES;
 	magic->needed = NULL;
-	magic->xmin = InvalidTransactionId;
+	magic->xmin = magic->xmax = InvalidTransactionId;
 	magic->cmin = InvalidCommandId;
 }
 
@@ -101,7 +101,7 @@ magic_slot_getsysattr(TupleTableSlot *slot, int attnum, bool *isnull)
 			return CommandIdGetDatum(magic->cmin == InvalidCommandId ? FirstCommandId
 																	 : magic->cmin);
 		case MaxTransactionIdAttributeNumber:
-			return TransactionIdGetDatum(InvalidTransactionId);
+			return TransactionIdGetDatum(magic->xmax);
 		default:
 			elog(ERROR, "unexpected system attribute %d", attnum);
 	}
@@ -133,6 +133,7 @@ magic_slot_copyslot(TupleTableSlot *dst, TupleTableSlot *src)
 	dst->tts_tid = src->tts_tid;
 	dst->tts_tableOid = src->tts_tableOid;
 	magic->xmin = slot_is_magic(src) ? ((MagicSlot *) src)->xmin : InvalidTransactionId;
+	magic->xmax = slot_is_magic(src) ? ((MagicSlot *) src)->xmax : InvalidTransactionId;
 	magic->cmin = slot_is_magic(src) ? ((MagicSlot *) src)->cmin : InvalidCommandId;
 }
 
@@ -184,6 +185,7 @@ store(TupleTableSlot *slot, SlotSource source, uint32 index, RowNumber number, T
 	magic->source = source;
 	magic->index = index;
 	magic->xmin = xmin;
+	magic->xmax = InvalidTransactionId;
 	magic->cmin = cmin;
 	return magic;
 }
@@ -209,6 +211,24 @@ void
 magic_slot_set_segment(TupleTableSlot *slot, const Segment *segment, uint32 index, RowNumber number)
 {
 	store(slot, SLOT_SEGMENT, index, number, segment->xid, segment->cid)->writer = segment->writer;
+}
+
+/*
+ * The slot's row has been inserted, so its system attributes are known: RETURNING shows them. `xmax` is
+ * not invalid if the row replaces one that the transaction had locked before, as ON CONFLICT DO UPDATE
+ * does; queries tell by that which rows it has inserted.
+ */
+void
+magic_slot_set_inserted(TupleTableSlot *slot, TransactionId xmin, TransactionId xmax,
+						CommandId cmin)
+{
+	MagicSlot *magic = (MagicSlot *) slot;
+
+	if (!slot_is_magic(slot))
+		return;
+	magic->xmin = xmin;
+	magic->xmax = xmax;
+	magic->cmin = cmin;
 }
 
 /* ---------------------------------------------------------------- columns of a block */

@@ -268,6 +268,7 @@ append_row(RelWrite *write, Relation rel, Segment *segment, TupleTableSlot *slot
 	pack_writer_append(segment->writer, slot->tts_values, slot->tts_isnull);
 	row_to_tid(segment->end, &slot->tts_tid);
 	slot->tts_tableOid = RelationGetRelid(rel);
+	magic_slot_set_inserted(slot, segment->xid, InvalidTransactionId, segment->cid);
 	segment->end++;
 	write->next = segment->end;
 }

@@ -77,6 +77,15 @@ typedef bool TU_UpdateIndexes;
 #define compat_live_tuples(stats) ((stats)->live_tuples)
 #endif
 
+/* ---------------------------------------------------------------- 17: a column's statistics target */
+
+/* Of a tuple descriptor's attribute; -1: the default. From 17 on descriptors do not hold it. */
+#if PG_VERSION_NUM < 170000
+#define compat_statistics_target(att) ((att)->attstattarget)
+#else
+#define compat_statistics_target(att) (-1)
+#endif
+
 /* ---------------------------------------------------------------- 16: ownership */
 
 /* The class is named literally. */

@@ -14,6 +14,8 @@
 #include "access/heapam.h"
 #include "access/tsmapi.h"
 #include "access/xact.h"
+#include "commands/vacuum.h"
+#include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
 #include "pgstat.h"
@@ -572,7 +574,7 @@ scan_parallel_reinitialize(Relation rel, ParallelTableScanDesc pscan)
 
 /* ---------------------------------------------------------------- ANALYZE */
 
-/* Rows of a slice that go into the sample; the others are only counted. */
+/* At least so many rows of a slice go into the sample; the others are only counted. */
 #define ANALYZE_ROWS_PER_SLICE 16
 
 static void
@@ -596,6 +598,31 @@ begin_slices(MagicScanDesc *scan)
 	MemoryContextSwitchTo(old);
 }
 
+/* Adds the stored and the dead rows of [from, to), all of them of a pack with holes. */
+static void
+count_pack_with_holes(MagicScanDesc *scan, const PackEntry *pack, RowNumber from, RowNumber to,
+					  double *stored, double *dead)
+{
+	RowPlace place = {0};
+
+	(void) row_reader_locate(scan->reader, from, metadata_snapshot(scan), &place);
+	if (place.reader == NULL)
+		return;
+	*stored += pack_rank(place.reader, (uint32) (to - pack->first)) -
+			   pack_rank(place.reader, (uint32) (from - pack->first));
+	if (delete_map_count_range(scan->deletes, from, to) == 0)
+		return;
+	/* a deletion stays noted after its row has become a hole */
+	for (RowNumber row = from; row < to; row++)
+	{
+		uint32 index;
+
+		if (delete_map_contains(scan->deletes, row) &&
+			pack_find(place.reader, (uint32) (row - pack->first), &index))
+			(*dead)++;
+	}
+}
+
 /* Stored and dead rows of [from, to). */
 static void
 count_slice(MagicScanDesc *scan, RowNumber from, RowNumber to, double *stored, double *dead)
@@ -604,6 +631,7 @@ count_slice(MagicScanDesc *scan, RowNumber from, RowNumber to, double *stored, d
 	int high = scan->packs->n;
 
 	*stored = 0;
+	*dead = 0;
 	while (low < high)
 	{
 		int middle = (low + high) / 2;
@@ -619,10 +647,45 @@ count_slice(MagicScanDesc *scan, RowNumber from, RowNumber to, double *stored, d
 		RowNumber start = Max(pack->first, from);
 		RowNumber end = Min(pack->first + pack->span, to);
 
-		/* In a pack with holes the rows are taken as evenly spread. */
-		*stored += (double) (end - start) * pack->rows / pack->span;
+		CHECK_FOR_INTERRUPTS();
+		if (pack->rows < pack->span)
+			count_pack_with_holes(scan, pack, start, end, stored, dead);
+		else
+		{
+			*stored += (double) (end - start);
+			*dead += (double) delete_map_count_range(scan->deletes, start, end);
+		}
 	}
-	*dead = Min((double) delete_map_count_range(scan->deletes, from, to), *stored);
+}
+
+/*
+ * The distance of the rows that ANALYZE is offered from a slice: together the slices that it asks for hold
+ * about twice the rows that it wants, which are 300 for each unit of the largest statistics target. Small
+ * tables give all their rows.
+ */
+static RowNumber
+analyze_step(Relation rel, RowNumber rows, BlockNumber nblocks)
+{
+	TupleDesc desc = RelationGetDescr(rel);
+	int target = default_statistics_target;
+	double wanted;
+
+	for (int i = 0; i < desc->natts; i++)
+		target = Max(target, compat_statistics_target(TupleDescAttr(desc, i)));
+	wanted = 2.0 * 300 * Max(target, 1) / Min(nblocks, 300 * (double) Max(target, 1));
+	wanted = Max(wanted, ANALYZE_ROWS_PER_SLICE);
+	return (RowNumber) Max((double) rows / wanted, 1.0);
+}
+
+/* The next row to offer lies anywhere in a step: values that repeat at equal distances are no trap. */
+static RowNumber
+analyze_pick(MagicScanDesc *scan)
+{
+	RowNumber left = scan->slice_end - scan->slice_row;
+	RowNumber step = Min(scan->slice_step, left);
+
+	return scan->slice_row +
+		   (step > 1 ? pg_prng_uint64_range(&pg_global_prng_state, 0, step - 1) : 0);
 }
 
 /*
@@ -645,8 +708,7 @@ scan_analyze_block(TableScanDesc sscan, BlockNumber blockno)
 	if (scan->slice_end <= scan->slice_row)
 		return false;
 	rows = scan->slice_end - scan->slice_row;
-	/* A table of one slice gives all its rows, up to a limit. */
-	scan->slice_step = nblocks > 100 ? Max(rows / ANALYZE_ROWS_PER_SLICE, 1) : Max(rows / 30000, 1);
+	scan->slice_step = analyze_step(scan->base.rs_rd, rows, nblocks);
 	count_slice(scan, scan->slice_row, scan->slice_end, &scan->slice_live, &scan->slice_dead);
 	scan->slice_counted = false;
 	return true;
@@ -667,7 +729,7 @@ scan_analyze_next_tuple(TableScanDesc sscan, TransactionId oldest_xmin, double *
 	}
 	while (scan->slice_row < scan->slice_end)
 	{
-		RowNumber row = scan->slice_row;
+		RowNumber row = analyze_pick(scan);
 
 		CHECK_FOR_INTERRUPTS();
 		scan->slice_row += scan->slice_step;

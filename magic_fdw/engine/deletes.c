@@ -448,10 +448,10 @@ deleted_latest_loads(void)
 }
 
 /*
- * COMMIT PREPARED moves no counter of ours; where prepared transactions are possible the end of any
- * transaction counts.
+ * Moves when metadata may have become visible that no change counter tells of: COMMIT PREPARED moves none.
+ * Where prepared transactions are possible the end of any transaction counts.
  */
-static uint64
+uint64
 completions_read(void)
 {
 	return max_prepared_xacts > 0 ? TransamVariables->xactCompletionCount : 0;

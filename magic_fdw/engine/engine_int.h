@@ -311,6 +311,7 @@ extern bool deleted_probe(uint64 storage, RowNumber row, Snapshot snapshot, Dele
 extern bool deleted_latest(uint64 storage, RowNumber row, DeleteInfo *info);
 extern void deleted_latest_forget(void);
 extern uint64 deleted_latest_loads(void);
+extern uint64 completions_read(void);
 
 /* ---------------------------------------------------------------- writer.c */
 

@@ -18,7 +18,6 @@
 #include "engine/engine_int.h"
 
 #include "access/genam.h"
-#include "access/twophase.h"
 #include "access/xact.h"
 #include "common/hashfn.h"
 #include "storage/procarray.h"
@@ -67,7 +66,8 @@ struct RowReader
 	bool shared; /* of the transaction: keeps no pins */
 	uint64 latest_counter;
 	uint64 latest_flushes;
-	uint64 latest_loads; /* deleted_latest_loads() when it was read */
+	uint64 latest_loads;	   /* deleted_latest_loads() when it was read */
+	uint64 latest_completions; /* completions_read() then */
 	uint32 latest_lookups;
 	MemoryContext latest_cxt;
 	PackList *latest_packs; /* NULL: not loaded */
@@ -368,7 +368,8 @@ latest_list_valid(RowReader *reader)
 {
 	if (reader->latest_counter != change_counter_read(reader->storage) ||
 		reader->latest_flushes != writer_flush_count() ||
-		reader->latest_loads != deleted_latest_loads() || max_prepared_xacts > 0)
+		reader->latest_loads != deleted_latest_loads() ||
+		reader->latest_completions != completions_read())
 	{
 		reader->latest_packs = NULL;
 		if (reader->latest_cxt)
@@ -376,6 +377,7 @@ latest_list_valid(RowReader *reader)
 		reader->latest_counter = change_counter_read(reader->storage);
 		reader->latest_flushes = writer_flush_count();
 		reader->latest_loads = deleted_latest_loads();
+		reader->latest_completions = completions_read();
 		reader->latest_lookups = 0;
 	}
 	if (reader->latest_packs == NULL && ++reader->latest_lookups > LOOKUPS_BEFORE_LOAD)

@@ -26,7 +26,7 @@ INSERT INTO dml (id, v) VALUES (60, 1) RETURNING xmin = pg_current_xact_id()::xi
 UPDATE dml SET v = 2 WHERE id = 60 RETURNING xmin = pg_current_xact_id()::xid AS xmin, xmax = 0 AS xmax_is_0;
 INSERT INTO dml (id, v) VALUES (60, 3), (61, 3) ON CONFLICT (id) DO UPDATE SET v = EXCLUDED.v
 	RETURNING id, v, xmin = pg_current_xact_id()::xid AS xmin, xmax = 0 AS inserted;
-DELETE FROM dml WHERE id IN (60, 61);
+DELETE FROM dml WHERE id IN (60, 61) RETURNING id, xmax = pg_current_xact_id()::xid AS xmax;
 INSERT INTO dml (id, v) VALUES (50, 5);
 UPDATE dml SET v = 6 WHERE id = 50;
 SELECT id, v FROM dml WHERE id = 50;

@@ -113,3 +113,34 @@ SELECT * FROM problems('ix') UNION ALL SELECT * FROM problems('hot') UNION ALL S
 DROP VIEW ix_check;
 DROP TABLE ix, hot, ixn, ixd, ixe, ixnull;
 DROP FUNCTION both_ways;
+-- entries of rows whose transaction was rolled back are removed by who meets them: the indexes do not grow
+CREATE TABLE ixa (id int PRIMARY KEY, k int);
+CREATE INDEX ixa_k ON ixa (k);
+SET enable_seqscan = off;
+SET enable_bitmapscan = off;
+DO $$
+BEGIN
+	FOR i IN 1..100 LOOP
+		BEGIN
+			PERFORM * FROM ixa WHERE k > 0;
+			INSERT INTO ixa SELECT g, g FROM generate_series(1, 100) g;
+			RAISE reading_sql_data_not_permitted;
+		EXCEPTION WHEN reading_sql_data_not_permitted THEN
+		END;
+	END LOOP;
+END $$;
+SELECT pg_relation_size('ixa_pkey') <= 16384 AS unique_small, pg_relation_size('ixa_k') <= 16384 AS small;
+-- a row of a transaction that goes on is not taken for one of them
+BEGIN;
+INSERT INTO ixa SELECT g, g FROM generate_series(1, 50) g;
+SAVEPOINT s;
+INSERT INTO ixa SELECT g, g FROM generate_series(51, 100) g;
+SELECT count(*) FROM ixa WHERE k > 0;
+ROLLBACK TO s;
+SELECT count(*) FROM ixa WHERE k > 0;
+COMMIT;
+SELECT count(*) FROM ixa WHERE k > 0;
+SELECT * FROM problems('ixa');
+RESET enable_seqscan;
+RESET enable_bitmapscan;
+DROP TABLE ixa;

@@ -73,3 +73,17 @@ ANALYZE ma;
 SELECT stxname FROM pg_statistic_ext WHERE stxname = 'ma_st';
 SELECT * FROM problems('ma') UNION ALL SELECT * FROM problems('ma0');
 DROP TABLE ma, ma0;
+-- the planner does not count rows twice whose statistics arrive after ANALYZE has seen them
+CREATE FUNCTION planned_rows(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE line text;
+BEGIN
+	EXECUTE 'EXPLAIN ' || query INTO line;
+	RETURN substring(line FROM 'rows=(\d+)');
+END $$;
+CREATE TABLE mb (id int);
+INSERT INTO mb SELECT generate_series(1, 5000);
+ANALYZE mb;
+SELECT pg_stat_force_next_flush();
+SELECT planned_rows('SELECT * FROM mb');
+DROP TABLE mb;
+DROP FUNCTION planned_rows;

@@ -389,7 +389,7 @@ typedef struct MagicSlot
 	PackWriter *writer;			  /* SLOT_SEGMENT */
 	uint32 index;				  /* row in block, pack or writer */
 	TransactionId xmin;
-	TransactionId xmax; /* of a row just inserted, see magic_slot_set_inserted() */
+	TransactionId xmax; /* see magic_slot_set_inserted(); of a row that this transaction deleted */
 	CommandId cmin;
 	const bool *needed; /* natts flags, NULL: all */
 } MagicSlot;

@@ -497,9 +497,37 @@ deleted_for(RowReader *reader, RowNumber row, Snapshot snapshot, bool *all_dead)
 }
 
 /*
- * Is the row dead for everybody, as far as can be told cheaply? Rows that no pack covers may be in
- * progress: they are left to VACUUM.
+ * Was the row never committed, nor will it ever be? So it is if its inserter has aborted. The order
+ * matters: a row in progress is announced in shared memory until its directory row is inserted, that one
+ * is seen under SnapshotDirty until it is committed, and a committed one is found under a snapshot taken
+ * after that, whatever a merge makes of it meanwhile.
  */
+static bool
+row_never_was(RowReader *reader, RowNumber row)
+{
+	ReservedRange range;
+	SnapshotData dirty;
+	PackEntry entry = {0};
+	bool found;
+
+	if (writer_find_segment(reader->storage, row) != NULL ||
+		reserved_find(reader->storage, row, &range))
+		return false;
+	InitDirtySnapshot(dirty);
+	found = directory_find(reader->storage, row, &dirty, &entry);
+	if (!found)
+	{
+		Snapshot latest = latest_snapshot_register();
+
+		found = directory_find(reader->storage, row, latest, &entry);
+		UnregisterSnapshot(latest);
+	}
+	if (found && entry.inline_bytes)
+		pfree(entry.inline_bytes);
+	return !found;
+}
+
+/* Is the row dead for everybody, as far as can be told cheaply? */
 bool
 row_settled_dead(Relation rel, RowNumber row)
 {
@@ -518,7 +546,7 @@ row_settled_dead(Relation rel, RowNumber row)
 			return deleted_latest(reader->storage, row, &info) && !info.own &&
 				   GlobalVisCheckRemovableXid(rel, info.xmax);
 		case LOOKUP_UNCOVERED:
-			break;
+			return row_never_was(reader, row);
 	}
 	return false;
 }
@@ -590,9 +618,11 @@ inserter_in_progress(RowReader *reader, RowNumber row, bool *retry)
  * The order matters. Who deletes a row holds its lock until the deletion is visible, so the holder is
  * looked for first: a deletion that is not visible after that had not begun. Deltas are read before the
  * directory: a merge takes dead rows out of both, and then the row is a hole in the newer directory.
+ * `all_dead` as in row_reader_fetch().
  */
 static bool
-fetch_dirty(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTableSlot *slot)
+fetch_dirty(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTableSlot *slot,
+			bool *all_dead)
 {
 	RowPlace place = {0};
 	ReservedRange range;
@@ -628,7 +658,11 @@ fetch_dirty(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTableSlot 
 			return false;
 		lookup = locate_latest(reader, row, &place);
 		if (lookup == LOOKUP_HOLE)
+		{
+			if (all_dead)
+				*all_dead = true;
 			return false;
+		}
 		if (lookup == LOOKUP_FOUND)
 		{
 			snapshot->xmax = holder;
@@ -642,8 +676,13 @@ fetch_dirty(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTableSlot 
 			fill_unknown(reader, row, slot);
 			return true;
 		}
-		if (!retry)
+		/* a merge may have moved the row away from under the scan that just looked for its inserter */
+		if (!retry && row_never_was(reader, row))
+		{
+			if (all_dead)
+				*all_dead = true;
 			return false;
+		}
 	}
 	elog(ERROR, "row " UINT64_FORMAT " changes too fast", row);
 }
@@ -661,7 +700,7 @@ row_reader_fetch(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTable
 
 	release_segment(reader);
 	if (snapshot->snapshot_type == SNAPSHOT_DIRTY)
-		return fetch_dirty(reader, row, snapshot, slot);
+		return fetch_dirty(reader, row, snapshot, slot, all_dead);
 	/* deltas before directory, see fetch_dirty() */
 	if (!IsMVCCSnapshot(snapshot) && snapshot->snapshot_type != SNAPSHOT_ANY)
 	{
@@ -671,7 +710,7 @@ row_reader_fetch(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTable
 	if (!row_reader_locate(reader, row, snapshot, &place))
 	{
 		if (all_dead)
-			*all_dead = place.hole;
+			*all_dead = place.hole || (IsMVCCSnapshot(snapshot) && row_never_was(reader, row));
 		return false;
 	}
 	if (IsMVCCSnapshot(snapshot) && deleted_for(reader, row, snapshot, all_dead))

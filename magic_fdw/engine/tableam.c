@@ -91,6 +91,8 @@ magic_index_fetch_tuple(IndexFetchTableData *scan, ItemPointer tid, Snapshot sna
 static bool
 magic_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
 {
+	DeleteInfo info;
+
 	if (!tid_is_row(tid))
 		return false;
 	if (IsMVCCSnapshot(snapshot))
@@ -98,7 +100,13 @@ magic_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleT
 		storage_check_snapshot(rel, snapshot);
 		PredicateLockRelation(rel, snapshot);
 	}
-	return row_fetch(rel, tid_to_row(tid), snapshot, slot);
+	if (!row_fetch(rel, tid_to_row(tid), snapshot, slot))
+		return false;
+	/* DELETE RETURNING shows who has deleted the row */
+	if (snapshot->snapshot_type == SNAPSHOT_ANY && slot_is_magic(slot) &&
+		writer_find_delete(storage_id(rel), tid_to_row(tid), &info))
+		((MagicSlot *) slot)->xmax = info.xmax;
+	return true;
 }
 
 static bool
@@ -167,27 +175,22 @@ magic_needs_toast_table(Relation rel)
 
 /*
  * Rows: what VACUUM or ANALYZE counted, or more if the statistics know of more; before the first of
- * them, the row numbers given out.
+ * them, the row numbers given out. Never more than those: the statistics count insertions twice that
+ * reach them after an ANALYZE which has seen them.
  */
 static void
 magic_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *tuples,
 					double *allvisfrac)
 {
 	PgStat_StatTabEntry *stats = pgstat_fetch_stat_tabentry(RelationGetRelid(rel));
+	MetaInfo info;
 
 	*pages = RelationGetNumberOfBlocks(rel);
 	*allvisfrac = 0;
-	if (rel->rd_rel->reltuples >= 0)
-		*tuples = rel->rd_rel->reltuples;
-	else
-	{
-		MetaInfo info;
-
-		storage_read_meta(rel, &info);
-		*tuples = (double) info.next_row;
-	}
+	storage_read_meta(rel, &info);
+	*tuples = rel->rd_rel->reltuples >= 0 ? rel->rd_rel->reltuples : (double) info.next_row;
 	if (stats != NULL && compat_live_tuples(stats) > *tuples)
-		*tuples = (double) compat_live_tuples(stats);
+		*tuples = Min((double) compat_live_tuples(stats), (double) info.next_row);
 	if (attr_widths != NULL)
 		(void) get_rel_data_width(rel, attr_widths);
 }

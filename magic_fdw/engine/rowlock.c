@@ -122,6 +122,37 @@ strongly_held(const LOCKTAG *tag, RowLockKind kind)
 	return false;
 }
 
+/*
+ * The table whose tag was last found to be held strongly: lists of locks are long, and bulk changes ask for
+ * every row. A lock goes with its subtransaction, whose id does not come again.
+ */
+static struct
+{
+	LocalTransactionId lxid;
+	SubTransactionId subid;
+	Oid relid;
+	RowLockKind kind;
+} whole_table;
+
+static bool
+table_strongly_held(Relation rel, RowLockKind kind)
+{
+	LOCKTAG tag;
+
+	if (whole_table.relid == RelationGetRelid(rel) &&
+		whole_table.lxid == compat_proc_lxid(MyProc) &&
+		whole_table.subid == GetCurrentSubTransactionId() && whole_table.kind >= kind)
+		return true;
+	table_tag(rel, &tag);
+	if (!strongly_held(&tag, kind))
+		return false;
+	whole_table.lxid = compat_proc_lxid(MyProc);
+	whole_table.subid = GetCurrentSubTransactionId();
+	whole_table.relid = RelationGetRelid(rel);
+	whole_table.kind = kind;
+	return true;
+}
+
 static uint32
 count_lock(Relation rel, uint32 offset, uint64 number)
 {
@@ -168,11 +199,11 @@ row_lock(Relation rel, RowNumber row, RowLockKind kind, LockWaitPolicy policy)
 	LOCKTAG group;
 	LOCKTAG tag;
 
+	if (table_strongly_held(rel, kind))
+		return true;
 	table_tag(rel, &table);
 	block_tag(rel, block, &whole_block);
 	group_tag(rel, row, &group);
-	if (strongly_held(&table, kind))
-		return true;
 	if (last_lxid != compat_proc_lxid(MyProc) || last_subid != GetCurrentSubTransactionId() ||
 		last_relid != RelationGetRelid(rel) || last_group != row / GROUP_ROWS ||
 		last_intent != intent)
@@ -252,6 +283,8 @@ row_lock_holder(Relation rel, RowNumber row)
 	LOCKTAG tag;
 	TransactionId xid;
 
+	if (table_strongly_held(rel, ROW_LOCK_CHANGE))
+		return InvalidTransactionId;
 	row_tag(rel, row, &tag);
 	xid = changing_holder(&tag);
 	if (!TransactionIdIsValid(xid))

@@ -31,7 +31,6 @@
 typedef struct BackendSlot
 {
 	slock_t mutex;
-	pg_atomic_uint32 n; /* written under the mutex, read without to skip idle slots */
 	ReservedRange ranges[RANGES_PER_BACKEND];
 } BackendSlot;
 
@@ -46,6 +45,13 @@ typedef struct EngineShared
 } EngineShared;
 
 static EngineShared *shared;
+
+/*
+ * How many ranges each slot has: written under the slot's mutex, read without it to skip idle slots. Close
+ * together, because a unique check looks at all of them.
+ */
+static pg_atomic_uint32 *range_counts;
+
 static shmem_request_hook_type previous_request_hook;
 static shmem_startup_hook_type previous_startup_hook;
 
@@ -61,12 +67,18 @@ shared_size(void)
 	return add_size(offsetof(EngineShared, slots), mul_size(sizeof(BackendSlot), slot_count()));
 }
 
+static Size
+range_counts_size(void)
+{
+	return mul_size(sizeof(pg_atomic_uint32), slot_count());
+}
+
 static void
 request_shmem(void)
 {
 	if (previous_request_hook)
 		previous_request_hook();
-	RequestAddinShmemSpace(shared_size());
+	RequestAddinShmemSpace(add_size(shared_size(), range_counts_size()));
 }
 
 static void
@@ -77,6 +89,7 @@ startup_shmem(void)
 	if (previous_startup_hook)
 		previous_startup_hook();
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	range_counts = ShmemInitStruct("magic engine reserved ranges", range_counts_size(), &found);
 	shared = ShmemInitStruct("magic engine", shared_size(), &found);
 	if (!found)
 	{
@@ -93,7 +106,7 @@ startup_shmem(void)
 		for (int i = 0; i < shared->nslots; i++)
 		{
 			SpinLockInit(&shared->slots[i].mutex);
-			pg_atomic_init_u32(&shared->slots[i].n, 0);
+			pg_atomic_init_u32(&range_counts[i], 0);
 		}
 	}
 	LWLockRelease(AddinShmemInitLock);
@@ -121,19 +134,25 @@ my_slot(void)
 	return &shared->slots[compat_my_proc_index()];
 }
 
+static pg_atomic_uint32 *
+count_of(const BackendSlot *slot)
+{
+	return &range_counts[slot - shared->slots];
+}
+
 /* Adds a range of this backend; false if there is no room. */
 bool
 reserved_publish(const ReservedRange *range)
 {
 	BackendSlot *slot = my_slot();
-	uint32 n = pg_atomic_read_u32(&slot->n);
+	uint32 n = pg_atomic_read_u32(count_of(slot));
 
 	if (n >= RANGES_PER_BACKEND)
 		return false;
 	SpinLockAcquire(&slot->mutex);
 	slot->ranges[n] = *range;
 	slot->ranges[n].database = MyDatabaseId;
-	pg_atomic_write_u32(&slot->n, n + 1);
+	pg_atomic_write_u32(count_of(slot), n + 1);
 	SpinLockRelease(&slot->mutex);
 	return true;
 }
@@ -142,13 +161,13 @@ reserved_publish(const ReservedRange *range)
 int
 reserved_room(void)
 {
-	return RANGES_PER_BACKEND - (int) pg_atomic_read_u32(&my_slot()->n);
+	return RANGES_PER_BACKEND - (int) pg_atomic_read_u32(count_of(my_slot()));
 }
 
 static int
 find_own(BackendSlot *slot, uint64 storage, RowNumber first)
 {
-	int n = (int) pg_atomic_read_u32(&slot->n);
+	int n = (int) pg_atomic_read_u32(count_of(slot));
 
 	/* The newest range is the likeliest. */
 	for (int i = n - 1; i >= 0; i--)
@@ -185,9 +204,9 @@ reserved_remove(uint64 storage, RowNumber first)
 	if (i < 0)
 		return;
 	SpinLockAcquire(&slot->mutex);
-	n = pg_atomic_read_u32(&slot->n);
+	n = pg_atomic_read_u32(count_of(slot));
 	slot->ranges[i] = slot->ranges[n - 1];
-	pg_atomic_write_u32(&slot->n, n - 1);
+	pg_atomic_write_u32(count_of(slot), n - 1);
 	SpinLockRelease(&slot->mutex);
 }
 
@@ -200,10 +219,10 @@ reserved_remove_all(void)
 	if (shared == NULL || MyProc == NULL)
 		return;
 	slot = my_slot();
-	if (pg_atomic_read_u32(&slot->n) == 0)
+	if (pg_atomic_read_u32(count_of(slot)) == 0)
 		return;
 	SpinLockAcquire(&slot->mutex);
-	pg_atomic_write_u32(&slot->n, 0);
+	pg_atomic_write_u32(count_of(slot), 0);
 	SpinLockRelease(&slot->mutex);
 }
 
@@ -216,10 +235,10 @@ reserved_find(uint64 storage, RowNumber row, ReservedRange *out)
 		BackendSlot *slot = &shared->slots[s];
 		bool found = false;
 
-		if (pg_atomic_read_u32(&slot->n) == 0 || s == compat_my_proc_index())
+		if (pg_atomic_read_u32(&range_counts[s]) == 0 || s == compat_my_proc_index())
 			continue;
 		SpinLockAcquire(&slot->mutex);
-		for (uint32 i = 0; i < pg_atomic_read_u32(&slot->n) && !found; i++)
+		for (uint32 i = 0; i < pg_atomic_read_u32(count_of(slot)) && !found; i++)
 		{
 			ReservedRange *r = &slot->ranges[i];
 
@@ -251,10 +270,10 @@ reserved_list(uint64 storage, int *count)
 		BackendSlot *slot = &shared->slots[s];
 		uint32 in_slot;
 
-		if (pg_atomic_read_u32(&slot->n) == 0)
+		if (pg_atomic_read_u32(count_of(slot)) == 0)
 			continue;
 		SpinLockAcquire(&slot->mutex);
-		in_slot = pg_atomic_read_u32(&slot->n);
+		in_slot = pg_atomic_read_u32(count_of(slot));
 		memcpy(copy, slot->ranges, sizeof(ReservedRange) * in_slot);
 		SpinLockRelease(&slot->mutex);
 		for (uint32 i = 0; i < in_slot; i++)

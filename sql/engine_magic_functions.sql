@@ -44,7 +44,6 @@ SELECT magic.table_size('mh');
 CREATE UNLOGGED TABLE mu (id int) USING magic;
 ALTER TABLE mo SET UNLOGGED;
 CREATE INDEX ON mo USING brin (id);
-CREATE INDEX ON mo USING gin (to_tsvector('english', t));
 CREATE PUBLICATION mp FOR TABLE mo;
 -- metadata is not to be rewritten or written by hand
 VACUUM FULL magic.pack;

@@ -465,6 +465,11 @@ extern bool row_fetch(Relation rel, RowNumber row, Snapshot snapshot, TupleTable
 extern bool row_visible(Relation rel, RowNumber row, Snapshot snapshot);
 extern Snapshot latest_snapshot_register(void);
 
+/* ---------------------------------------------------------------- exclusion.c */
+
+extern bool exclusion_wait_for_values(Relation rel, RowNumber row, TransactionId inserter,
+									  uint32 token);
+
 /* ---------------------------------------------------------------- scan.c */
 
 typedef struct MagicScanDesc MagicScanDesc;
@@ -490,6 +495,18 @@ extern bool scan_sample_next_tuple(TableScanDesc sscan, struct SampleScanState *
 								   TupleTableSlot *slot);
 extern bool scan_tid_valid(TableScanDesc sscan, ItemPointer tid);
 extern void scan_get_latest_tid(TableScanDesc sscan, ItemPointer tid);
+
+/* ---------------------------------------------------------------- bitmap_scan.c, plan_hooks.c */
+
+struct TBMIterateResult;
+extern bool scan_bitmap_next_block(TableScanDesc sscan, struct TBMIterateResult *tids);
+extern bool scan_bitmap_next_tuple(TableScanDesc sscan, struct TBMIterateResult *tids,
+								   TupleTableSlot *slot);
+struct QueryDesc;
+extern void plan_hooks_init(void);
+extern void plan_forbid_prefetch(struct QueryDesc *query);
+
+/* ---------------------------------------------------------------- block scans */
 
 /*
  * A sequence of decoded blocks of a table, in row order: what the scans, the index builds, merges and
@@ -535,6 +552,8 @@ extern bool block_scan_open_source(BlockScan *scan, int source);
 extern bool block_scan_set_block(BlockScan *scan, int block);
 extern int block_scan_nblocks(BlockScan *scan);
 extern bool block_scan_next(BlockScan *scan, bool forward);
+extern bool block_scan_covers(const BlockScan *scan, RowNumber row);
+extern int block_scan_seek(BlockScan *scan, RowNumber row);
 extern void block_scan_end(BlockScan *scan);
 
 /* ---------------------------------------------------------------- dml.c */

@@ -7,21 +7,21 @@
  * still. A concurrent build indexes what its MVCC snapshot sees; its second scan inserts what has been
  * added since.
  *
- * B-tree and hash indexes are supported. Others need bitmap scans, or (BRIN) a map from blocks to rows
- * that this engine does not have; they are refused here, when they are chosen.
+ * BRIN is refused here, when it is chosen: it needs blocks of the file that hold the rows of the TIDs in
+ * them.
  */
 #include "engine/engine_int.h"
 
 #include "access/genam.h"
 #include "access/transam.h"
 #include "catalog/index.h"
-#include "catalog/pg_am.h"
 #include "commands/progress.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
 #include "optimizer/optimizer.h"
 #include "pgstat.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -30,22 +30,15 @@
 #include "access/sysattr.h"
 
 static void
-check_index_method(Relation table, Relation index, IndexInfo *info)
+check_index_method(Relation index)
 {
-	Oid am = index->rd_rel->relam;
-
-	if (am != BTREE_AM_OID && am != HASH_AM_OID)
+	if (index->rd_amhandler == F_BRINHANDLER)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("access method \"%s\" is not supported on tables of access method magic",
-						get_am_name(am)),
-				 errdetail("Only btree and hash indexes are supported."),
+						get_am_name(index->rd_rel->relam)),
+				 errdetail("Rows are not stored in the blocks that their TIDs name."),
 				 errhint("Zone maps already skip blocks by minimum and maximum of every column.")));
-	if (info->ii_ExclusionOps != NULL && am != BTREE_AM_OID)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("exclusion constraints on tables of access method magic need a btree index")));
 }
 
 /* Flags of the attributes that the index needs; NULL: all. */
@@ -116,7 +109,7 @@ index_build_range_scan(Relation table, Relation index, IndexInfo *info, bool all
 	double rows = 0;
 	bool own_scan = scan == NULL;
 
-	check_index_method(table, index, info);
+	check_index_method(index);
 	if (start_block != 0 || nblocks != InvalidBlockNumber)
 		elog(ERROR, "partial index builds are not supported on tables of access method magic");
 	/* pg_upgrade puts both files in place later; the metadata tables may not be there yet */

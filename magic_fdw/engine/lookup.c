@@ -13,7 +13,8 @@
  * then an MVCC snapshot taken after that, then the directory under SnapshotDirty; a row that got
  * committed between the last two is looked up again.
  *
- * This runs under the exclusive lock of an index page (unique checks): nothing here waits.
+ * This runs under the exclusive lock of an index page (unique checks): nothing here waits, but for the
+ * checks of exclusion.c, which hold none.
  */
 #include "engine/engine_int.h"
 
@@ -648,6 +649,8 @@ fetch_dirty(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTableSlot 
 
 		if (reserved_find(reader->storage, row, &range))
 		{
+			if (exclusion_wait_for_values(reader->rel, row, range.xid, range.token))
+				continue;
 			snapshot->xmin = range.xid;
 			snapshot->speculativeToken = range.token;
 			fill_unknown(reader, row, slot);
@@ -672,6 +675,8 @@ fetch_dirty(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTableSlot 
 		xid = inserter_in_progress(reader, row, &retry);
 		if (TransactionIdIsValid(xid))
 		{
+			if (exclusion_wait_for_values(reader->rel, row, xid, 0))
+				continue;
 			snapshot->xmin = xid;
 			fill_unknown(reader, row, slot);
 			return true;

@@ -9,7 +9,7 @@
  * Directory and deltas are read when the first row is asked for, under the scan's snapshot; pins are kept
  * on one page per column. Before that, pending rows are flushed if their owner allows.
  */
-#include "engine/engine_int.h"
+#include "engine/scan_int.h"
 
 #include "access/heapam.h"
 #include "access/tsmapi.h"
@@ -251,6 +251,90 @@ block_scan_next(BlockScan *scan, bool forward)
 	}
 }
 
+/* The source that holds the row number, or -1. */
+static int
+find_source(const BlockScan *scan, RowNumber row)
+{
+	const Source *sources = ((const BlockScanFull *) scan)->sources;
+	int low = 0;
+	int high = scan->nsources;
+
+	while (low < high)
+	{
+		int middle = (low + high) / 2;
+
+		if (row < sources[middle].first)
+			high = middle;
+		else if (row >= sources[middle].end)
+			low = middle + 1;
+		else
+			return middle;
+	}
+	return -1;
+}
+
+/* Is the row between the first and the last row of the current block? */
+bool
+block_scan_covers(const BlockScan *scan, RowNumber row)
+{
+	return scan->source >= 0 && scan->source < scan->nsources && scan->block >= 0 &&
+		   row >= scan->first + scan->positions[0] &&
+		   row <= scan->first + scan->positions[scan->nrows - 1];
+}
+
+/* Index of a row of the current block that holds only some of the rows that it covers; -1: not held. */
+static int
+find_in_block(const BlockScan *scan, uint32 position)
+{
+	int low = 0;
+	int high = scan->nrows;
+
+	while (low < high)
+	{
+		int middle = (low + high) / 2;
+
+		if (scan->positions[middle] < position)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < scan->nrows && scan->positions[low] == position ? low : -1;
+}
+
+/*
+ * Goes to the block that holds the row and returns the row's index there, or -1 if no source holds the
+ * row or it is not live. Rows may be asked for in any order; ascending is fastest.
+ */
+int
+block_scan_seek(BlockScan *scan, RowNumber row)
+{
+	int index;
+
+	if (!block_scan_covers(scan, row))
+	{
+		int source = find_source(scan, row);
+		uint32 stored;
+
+		if (source < 0)
+			return -1;
+		if (source != scan->source)
+			(void) block_scan_open_source(scan, source);
+		/* a damaged pack that is left out */
+		if (scan->reader == NULL && scan->writer == NULL)
+			return -1;
+		stored = (uint32) (row - scan->first);
+		if (scan->reader != NULL && !pack_find(scan->reader, stored, &stored))
+			return -1;
+		if (!block_scan_set_block(scan, stored / PACK_VECTOR))
+			return -1;
+	}
+	index = scan->dense ? (int) (row - scan->first - scan->positions[0])
+						: find_in_block(scan, (uint32) (row - scan->first));
+	if (index < 0 || !(scan->live[index / 64] >> (index % 64) & 1))
+		return -1;
+	return index;
+}
+
 void
 block_scan_end(BlockScan *scan)
 {
@@ -268,31 +352,6 @@ typedef struct ParallelScan
 	ParallelTableScanDescData base;
 	pg_atomic_uint64 next_source;
 } ParallelScan;
-
-struct MagicScanDesc
-{
-	TableScanDescData base;
-	MemoryContext cxt;
-	BlockScan *blocks;	   /* NULL: not begun */
-	Snapshot own_snapshot; /* registered by us, for scans without an MVCC snapshot */
-	int row;			   /* in the current block */
-	bool positioned;	   /* a block is current */
-	RowNumber from;		   /* range of a TID range scan */
-	RowNumber to;
-
-	/* ANALYZE and TABLESAMPLE */
-	RowReader *reader;
-	RowNumber next_row;	 /* of the table when the scan began */
-	RowNumber slice_row; /* next row to look at */
-	RowNumber slice_end;
-	RowNumber slice_step;
-	double slice_live;
-	double slice_dead;
-	bool slice_counted;
-	DeleteMap *deletes;
-	PackList *packs;
-	BlockNumber sample_block;
-};
 
 static TupleDesc
 scan_desc(MagicScanDesc *scan, TupleTableSlot *slot)
@@ -361,11 +420,13 @@ scan_rescan(TableScanDesc sscan, struct ScanKeyData *key, bool set_params, bool 
 {
 	MagicScanDesc *scan = (MagicScanDesc *) sscan;
 
-	if (scan->blocks != NULL && scan->base.rs_parallel == NULL && scan->from == 0 &&
-		scan->to == InvalidRowNumber && IsMVCCSnapshot(scan->base.rs_snapshot))
+	if (scan->base.rs_parallel == NULL && scan->from == 0 && scan->to == InvalidRowNumber &&
+		(scan->blocks != NULL || (scan->base.rs_flags & SO_TYPE_BITMAPSCAN)) &&
+		IsMVCCSnapshot(scan->base.rs_snapshot))
 	{
 		/* same snapshot, same sources */
-		(void) block_scan_open_source(scan->blocks, -1);
+		if (scan->blocks != NULL)
+			(void) block_scan_open_source(scan->blocks, -1);
 		scan->positioned = false;
 		return;
 	}
@@ -375,8 +436,8 @@ scan_rescan(TableScanDesc sscan, struct ScanKeyData *key, bool set_params, bool 
 }
 
 /* The MVCC snapshot to read the metadata with. */
-static Snapshot
-metadata_snapshot(MagicScanDesc *scan)
+Snapshot
+scan_metadata_snapshot(MagicScanDesc *scan)
 {
 	if (scan->base.rs_snapshot != NULL && IsMVCCSnapshot(scan->base.rs_snapshot))
 		return scan->base.rs_snapshot;
@@ -391,8 +452,9 @@ begin_blocks(MagicScanDesc *scan, TupleTableSlot *slot)
 	bool any =
 		scan->base.rs_snapshot != NULL && scan->base.rs_snapshot->snapshot_type == SNAPSHOT_ANY;
 
-	scan->blocks = block_scan_begin(scan->base.rs_rd, scan_desc(scan, slot),
-									metadata_snapshot(scan), any, scan->from, scan->to, scan->cxt);
+	scan->blocks =
+		block_scan_begin(scan->base.rs_rd, scan_desc(scan, slot), scan_metadata_snapshot(scan), any,
+						 scan->from, scan->to, scan->cxt);
 	scan->blocks->skip_damaged = stored_packs_skipped(scan->base.rs_rd);
 	scan->positioned = false;
 	if (scan->base.rs_parallel != NULL && scan->blocks->nsegments > 0)
@@ -402,6 +464,15 @@ begin_blocks(MagicScanDesc *scan, TupleTableSlot *slot)
 							   RelationGetRelationName(scan->base.rs_rd)),
 						errhint("Set max_parallel_workers_per_gather and "
 								"max_parallel_maintenance_workers to 0.")));
+}
+
+/* The scan's blocks, begun at the first call; `slot` is of the kind that the rows go to. */
+BlockScan *
+scan_blocks(MagicScanDesc *scan, TupleTableSlot *slot)
+{
+	if (scan->blocks == NULL)
+		begin_blocks(scan, slot);
+	return scan->blocks;
 }
 
 /* Goes to the next block, in a parallel scan of a source that nobody else has claimed. */
@@ -438,9 +509,7 @@ scan_getnextslot(TableScanDesc sscan, ScanDirection direction, TupleTableSlot *s
 	bool forward = !ScanDirectionIsBackward(direction);
 	BlockScan *blocks;
 
-	if (scan->blocks == NULL)
-		begin_blocks(scan, slot);
-	blocks = scan->blocks;
+	blocks = scan_blocks(scan, slot);
 	for (;;)
 	{
 		if (scan->positioned)
@@ -587,7 +656,7 @@ begin_slices(MagicScanDesc *scan)
 	if (scan->reader != NULL)
 		return;
 	writer_flush(scan->base.rs_rd);
-	snapshot = metadata_snapshot(scan);
+	snapshot = scan_metadata_snapshot(scan);
 	storage_read_meta(scan->base.rs_rd, &info);
 	scan->next_row = info.next_row;
 	scan->reader =
@@ -605,7 +674,7 @@ count_pack_with_holes(MagicScanDesc *scan, const PackEntry *pack, RowNumber from
 {
 	RowPlace place = {0};
 
-	(void) row_reader_locate(scan->reader, from, metadata_snapshot(scan), &place);
+	(void) row_reader_locate(scan->reader, from, scan_metadata_snapshot(scan), &place);
 	if (place.reader == NULL)
 		return;
 	*stored += pack_rank(place.reader, (uint32) (to - pack->first)) -
@@ -719,7 +788,7 @@ scan_analyze_next_tuple(TableScanDesc sscan, TransactionId oldest_xmin, double *
 						double *deadrows, TupleTableSlot *slot)
 {
 	MagicScanDesc *scan = (MagicScanDesc *) sscan;
-	Snapshot snapshot = metadata_snapshot(scan);
+	Snapshot snapshot = scan_metadata_snapshot(scan);
 
 	if (!scan->slice_counted)
 	{
@@ -786,7 +855,8 @@ scan_sample_next_tuple(TableScanDesc sscan, SampleScanState *state, TupleTableSl
 			ExecClearTuple(slot);
 			return false;
 		}
-		if (row_reader_fetch(scan->reader, base + offset - 1, metadata_snapshot(scan), slot, NULL))
+		if (row_reader_fetch(scan->reader, base + offset - 1, scan_metadata_snapshot(scan), slot,
+							 NULL))
 			return true;
 	}
 }

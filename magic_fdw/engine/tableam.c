@@ -250,9 +250,8 @@ static const TableAmRoutine magic_methods = {
 
 	.relation_estimate_size = magic_estimate_size,
 
-	/* bitmap scans prefetch TID blocks as blocks of the file: not offered */
-	.scan_bitmap_next_block = NULL,
-	.scan_bitmap_next_tuple = NULL,
+	.scan_bitmap_next_block = scan_bitmap_next_block,
+	.scan_bitmap_next_tuple = scan_bitmap_next_tuple,
 
 	.scan_sample_next_block = scan_sample_next_block,
 	.scan_sample_next_tuple = scan_sample_next_tuple};
@@ -270,4 +269,5 @@ engine_init(void)
 	stored_pack_init();
 	writer_init();
 	ddl_init();
+	plan_hooks_init();
 }

@@ -403,6 +403,9 @@ class Runner:
                 '-print_final_stats=1', '-verbosity=0', corpus] + ([seeds] if os.path.isdir(seeds) else [])
 
     def jobs_fuzz(self):
+        """The programs, and random SQL if the suite that has it does not run as well."""
+        for path in self.names('test/t/*_differential.pl') if 'tap' not in self.options.suites else []:
+            yield lambda path=path: self.tap(path)
         for path in self.names('test/fuzz/*.c'):
             yield lambda path=path: self.program('fuzz', path, 'fuzzer,address,undefined',
                                                  self.fuzz_arguments, self.options.fuzz_seconds + 300)

@@ -9,8 +9,11 @@ act at a time, waits until both connections have finished or wait for a lock, an
 errors with their SQLSTATE, and who waits.  While a session waits, only those that it waits for may act,
 and they end their transactions: so what happens depends on the seed alone.
 
-Not part of the game, since documented to differ: FOR KEY SHARE, FOR NO KEY UPDATE, foreign keys, and
-statements that lock more rows than magic keeps row locks for, unless they are alone.
+diff_schema.py makes the tables and what both arms have, diff_statements.py the statements; here is who does
+what, when.  A third of the rounds has one session, which then may change any number of rows, and foreign keys.
+
+Not part of the game, since documented to differ: FOR KEY SHARE, FOR NO KEY UPDATE and foreign keys between
+sessions, SERIALIZABLE, and statements that lock more rows than magic keeps row locks for, unless they are alone.
 
 The first difference ends the run with status 1; it prints the seed and the last statements.
 """
@@ -22,7 +25,13 @@ import subprocess
 import sys
 import time
 
+import diff_schema
+from diff_schema import Schema
+from diff_statements import KNOBS, Statements
+
 WAIT_LIMIT = 60
+# errors that say that the statements made here are wrong, or the server is
+UNEXPECTED = ('XX000', 'XX001', 'XX002', '42601', '42703', '42P01', '42883', '42804', '42846', '53200', '57P01')
 
 
 class Connection:
@@ -34,7 +43,8 @@ class Connection:
         self.busy = None
         self.buffer = b''
         self.psql = subprocess.Popen(['psql', '-XqAt', '-v', 'VERBOSITY=verbose', '-P', 'null=<NULL>'],
-                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                     env=dict(os.environ, PGOPTIONS='-c jit=off -c client_min_messages=error'))
         os.set_blocking(self.psql.stdout.fileno(), False)
         self.pid = int(self.run('SELECT pg_backend_pid()'))
 
@@ -44,7 +54,8 @@ class Connection:
         self.busy = b'\n<<%d>>\n' % self.count
         self.buffer = b'\n'
         # an empty line first: the end stands on a line of its own whatever the result is
-        text = '%s\n;\n\\echo\n\\echo <<%d>>\n' % (sql.replace('@t', self.table), self.count)
+        end = '' if sql.endswith('\\.') else ';'      # the data of COPY ends it
+        text = '%s\n%s\n\\echo\n\\echo <<%d>>\n' % (sql.replace('@t', self.table), end, self.count)
         self.psql.stdin.write(text.encode())
         self.psql.stdin.flush()
 
@@ -78,12 +89,13 @@ class Connection:
 
 
 def comparable(text, table):
-    """Rows in any order; of an error its SQLSTATE and message."""
-    lines = text.split('\n') if text else []
+    """Rows in any order; of an error its SQLSTATE and message, of one that depends on which row comes first
+    only its class."""
+    lines = text.replace(table, '@t').split('\n') if text else []
     errors = [l for l in lines if l.startswith(('ERROR:', 'FATAL:', 'PANIC:'))]
     if errors:
-        return [errors[0].replace(table, '@t')]
-    return sorted(l for l in lines if not l.startswith(('NOTICE:', 'WARNING:', 'LOCATION:', 'DETAIL:', 'HINT:')))
+        return [errors[0][:10] if errors[0].startswith(('ERROR:  22', 'ERROR:  23')) else errors[0]]
+    return sorted(l for l in lines if not l.startswith(('NOTICE:', 'WARNING:', 'LOCATION:', 'DETAIL:', 'HINT:', 'CONTEXT:')))
 
 
 class Session:
@@ -92,62 +104,19 @@ class Session:
         self.heap, self.magic = (Connection(t) for t in tables)
         self.open = False           # in a transaction block
         self.failed = False         # aborted, waits for rollback
-        self.savepoints = []
+        self.savepoints = []        # (name, schema)
         self.cursors = []
         self.waiting = False
         self.rows = 0               # an upper bound of the rows locked
-        self.sql = ''
+        self.ddl = False            # has changed the schema: nobody else moves
+        self.schema = None          # as it was at BEGIN
+        self.error = ''             # of the last statement
+        self.current = None         # a cursor FOR UPDATE that stands on a row
+        self.prepared = {}          # statements: name, number of parameters
 
     def end(self):
-        self.open = self.failed = False
-        self.savepoints, self.cursors, self.rows = [], [], 0
-
-
-class Column:
-    TYPES = ['int', 'bigint', 'smallint', 'text', 'numeric', 'numeric(12,3)', 'bool', 'date', 'timestamptz',
-             'float8', 'text[]', 'jsonb', 'bytea', 'varchar(30)', 'uuid', 'char(5)', 'interval']
-
-    def __init__(self, rng, name):
-        self.name = name
-        self.type = rng.choice(Column.TYPES)
-        self.nulls = rng.choice([0, 0.1, 0.5, 1])
-        self.kinds = rng.choice([1, 3, 50, 10 ** 6])
-
-    def value(self, rng):
-        if rng.random() < self.nulls:
-            return 'NULL'
-        n = rng.randrange(self.kinds)
-        if rng.random() < 0.02:
-            n = rng.choice([0, -1, 2 ** 15 - 1, -2 ** 15])
-        if self.type in ('int', 'bigint'):
-            return str(n * rng.choice([1, 1, -1, 1000]))
-        if self.type == 'smallint':
-            return str(n % 30000)
-        if self.type in ('text', 'varchar(30)', 'char(5)'):
-            if self.type == 'text' and rng.random() < 0.01:
-                return "repeat('%d ', %d)" % (n, rng.choice([1000, 10000, 100000]))
-            return "'%s'" % ('v' * rng.randrange(3) + str(n))[:5]
-        if self.type.startswith('numeric'):
-            if rng.random() < 0.02:
-                return rng.choice(["'NaN'", "'NaN'", '0.000', '0'])
-            return '%d.%0*d' % (n, rng.randrange(1, 6), n % 10)
-        if self.type == 'bool':
-            return rng.choice(['true', 'false'])
-        if self.type == 'date':
-            return rng.choice(["'infinity'", "'-infinity'"]) if rng.random() < 0.02 else "'2000-01-01'::date + %d" % (n % 9000)
-        if self.type == 'timestamptz':
-            return "'2000-01-01 00:00+00'::timestamptz + %d * interval '1.7 s'" % n
-        if self.type == 'float8':
-            return rng.choice(["'NaN'", "'-0'", "'Infinity'"]) if rng.random() < 0.05 else repr(n / 7)
-        if self.type == 'text[]':
-            return "'{a,%d,NULL}'" % n
-        if self.type == 'jsonb':
-            return "'{\"k\": %d}'" % n
-        if self.type == 'bytea':
-            return "'\\x%08x'" % (abs(n) % 2 ** 32)
-        if self.type == 'uuid':
-            return "'%032x'" % (abs(n) * 977)
-        return "'%d s'::interval" % n
+        self.open = self.failed = self.ddl = False
+        self.savepoints, self.cursors, self.rows, self.current, self.schema = [], [], 0, None, None
 
 
 class WaitsForLock(Exception):
@@ -156,6 +125,8 @@ class WaitsForLock(Exception):
 
 
 class Game:
+    """One random schema, and what happens to it."""
+
     def __init__(self, options):
         self.rng = random.Random(options.seed)
         self.log = open(options.statements, 'w') if options.statements else None
@@ -163,11 +134,32 @@ class Game:
         self.am = options.access_method
         self.tables = ('diff_heap', 'diff_other')
         self.control = Connection('')
+        self.control.run(diff_schema.SETUP)
+        for gid in self.control.run("SELECT gid FROM pg_prepared_xacts WHERE gid LIKE 'diff%'").split('\n'):
+            if gid:         # of a run that was ended
+                self.control.run("ROLLBACK PREPARED '%s'" % gid)
+        self.can_prepare = self.control.run('SHOW max_prepared_transactions') != '0'
         self.side = Session(0, self.tables)
-        self.create()
-        self.sessions = [Session(i + 1, self.tables) for i in range(options.sessions)]
-        self.next_cursor = 0
+        count = self.rng.choice([1, options.sessions, options.sessions])
+        self.schema = Schema(self.rng, count == 1, self.index_methods())
+        self.next_name = 100
+        self.pending = []           # prepared transactions: (number, schema before it)
         self.counts = {}
+        self.create()
+        self.sessions = [Session(i + 1, self.tables) for i in range(count)]
+
+    def index_methods(self):
+        """Those that the access method has; a probe each time, since it may get more."""
+        self.control.run('DROP TABLE IF EXISTS diff_probe; CREATE TABLE diff_probe (g tsvector) USING %s' % self.am)
+        return [m for m in ('gin', 'gist') if 'ERROR' not in self.control.run('CREATE INDEX ON diff_probe USING %s (g)' % m)]
+
+    @property
+    def statements(self):
+        return Statements(self.rng, self.schema)
+
+    def number(self):
+        self.next_name += 1
+        return self.next_name
 
     def fail(self, why):
         print('FAILED: ' + why)
@@ -234,12 +226,13 @@ class Game:
         if heap != other:
             self.note('heap gave:\n%s\n%s gave:\n%s' % (results[0][:3000], self.am, results[1][:3000]))
             self.fail('session %d: different results' % session.number)
+        session.error = ''
         if heap and heap[0].startswith(('ERROR', 'FATAL', 'PANIC')):
-            state = heap[0].split(':')[1].strip()
-            self.note('   %s' % heap[0])
+            session.error = state = results[0][results[0].index(heap[0][:5]):].split(':')[1].strip()
+            self.note('   %s' % results[0].strip().split('\n')[0])
             self.counts[state] = self.counts.get(state, 0) + 1
-            if state in ('XX000', '42601', '42703', '42P01', '22P02', '42883', '42804', '42846'):
-                self.fail('unexpected ' + heap[0])
+            if state in UNEXPECTED:
+                self.fail('unexpected ' + results[0])
             if session.open:
                 session.failed = True
 
@@ -259,180 +252,163 @@ class Game:
     # -- the schema -----------------------------------------------------------------------------
 
     def create(self):
-        rng = self.rng
-        self.columns = [Column(rng, 'c%d' % i) for i in range(rng.randrange(0, 8))]
-        self.next_column = len(self.columns)
-        self.key = rng.choice(['PRIMARY KEY', 'PRIMARY KEY', 'UNIQUE', ''])
-        for table, am in zip(self.tables, ('heap', self.am)):
-            connection = self.side.heap if am == 'heap' and table == self.tables[0] else self.side.magic
-            ddl = ['DROP TABLE IF EXISTS @t',
-                   'CREATE TABLE @t (id int %s, v int%s) USING %s' % (
-                       self.key, ''.join(', %s %s' % (c.name, c.type) for c in self.columns), am)]
-            for sql in ddl:
+        seed = self.rng.random()
+        for table, am, connection in zip(self.tables, ('heap', self.am), (self.side.heap, self.side.magic)):
+            for sql in self.schema.create(random.Random(seed), am):
                 self.note('%s: %s' % (am, sql))
                 result = connection.run('SET client_min_messages = error; ' + sql)
                 if 'ERROR' in result:
                     self.fail(result)
-        for i in range(rng.randrange(0, 3)):
-            self.create_index()
+        for i in range(self.rng.randrange(0, 4)):
+            name, sql = self.schema.index(self.rng, self.number())
+            self.side_run(sql)
+            if not self.side.error:
+                self.schema.indexes.append(name)
 
-    def create_index(self):
-        rng = self.rng
-        usable = [c.name for c in self.columns if c.type not in ('text[]', 'jsonb')] + ['v', 'v', 'id']
-        names = rng.sample(sorted(set(usable)), rng.randrange(1, min(3, len(set(usable))) + 1))
-        if any(c.name in names and c.type == 'text' for c in self.columns):
-            names = ['md5(%s)' % n if n not in ('v', 'id') and self.type_of(n) == 'text' else n for n in names]
-        how = rng.choice(['', '', '', ' WHERE v > 50'])
-        if len(names) == 1 and rng.random() < 0.2:
-            self.side_run('CREATE INDEX ON @t USING hash (%s)%s' % (names[0], how))
-        else:
-            self.side_run('CREATE INDEX ON @t (%s)%s' % (', '.join(names), how))
-
-    def type_of(self, name):
-        return next(c.type for c in self.columns if c.name == name)
-
-    # -- statements -----------------------------------------------------------------------------
-
-    def identity(self):
-        return self.rng.choice([self.rng.randrange(1, 60), self.rng.randrange(1, 2000)])
-
-    def row(self, identity=None):
-        rng = self.rng
-        values = [str(identity if identity is not None else self.identity()), str(rng.randrange(100))]
-        return '(%s)' % ', '.join(values + [c.value(rng) for c in self.columns])
-
-    def where(self):
-        """Few rows, so that row locks stay row locks."""
-        n = self.identity()
-        return self.rng.choice([
-            'id = %d' % n, 'id = %d' % n, 'id = %d' % n, 'id IN (%d, %d, %d)' % (n, self.identity(), self.identity()),
-            'id BETWEEN %d AND %d' % (n, n + 5), 'id BETWEEN %d AND %d AND v > %d' % (n, n + 5, self.rng.randrange(100)),
-            'v = %d AND id < %d' % (self.rng.randrange(100), 100)])
-
-    def assignment(self):
-        rng = self.rng
-        parts = []
-        if rng.random() < 0.7 or not self.columns:
-            parts.append(rng.choice(['v = v + 1', 'v = v + 1', 'v = %d' % rng.randrange(100), 'v = NULL']))
-        if self.columns and rng.random() < 0.5 or not parts:
-            column = rng.choice(self.columns)
-            parts.append('%s = %s' % (column.name, column.value(rng)))
-        return ', '.join(parts)
-
-    def statement(self, alone):
-        rng = self.rng
-        names = ', '.join(['id', 'v'] + [c.name for c in self.columns])
-        returning = rng.choice(['', '', ' RETURNING *'])
-        pick = rng.random()
-        rows = 6
-        if pick < 0.18:
-            n = rng.choice([1, 1, 1, 2, 5])
-            sql = 'INSERT INTO @t (%s) VALUES %s%s' % (names, ', '.join(self.row() for _ in range(n)), returning)
-        elif pick < 0.22:
-            first, rows = 2000 + rng.randrange(10 ** 6), 0
-            sql = 'INSERT INTO @t (id, v) SELECT g, g %% 100 FROM generate_series(%d, %d) g' % (first, first + rng.choice([10, 100, 3000]))
-        elif pick < 0.42:
-            sql = 'UPDATE @t SET %s WHERE %s%s' % (self.assignment(), self.where(), returning)
-        elif pick < 0.45:
-            sql = 'UPDATE @t SET id = %d WHERE id = %d%s' % (self.identity(), self.identity(), returning)
-        elif pick < 0.58:
-            sql = 'DELETE FROM @t WHERE %s%s' % (self.where(), returning)
-        elif pick < 0.66 and self.key:
-            sql = 'INSERT INTO @t (%s) VALUES %s ON CONFLICT %s%s' % (
-                names, self.row(), rng.choice(['DO NOTHING', '(id) DO NOTHING', '(id) DO UPDATE SET v = @t.v + excluded.v',
-                                               '(id) DO UPDATE SET v = excluded.v WHERE @t.v < 50']), returning)
-        elif pick < 0.69 and self.key:
-            sql = ('MERGE INTO @t t USING (VALUES (%d, 1), (%d, 2)) s(id, v) ON t.id = s.id WHEN MATCHED AND t.v > 70 THEN DELETE '
-                   'WHEN MATCHED THEN UPDATE SET v = t.v + s.v WHEN NOT MATCHED THEN INSERT (id, v) VALUES (s.id, s.v)' % (
-                       n, n + 1) if (n := self.identity()) else '')
-        elif pick < 0.75:
-            sql = 'SELECT * FROM (SELECT * FROM @t WHERE %s ORDER BY id FOR %s%s) x' % (
-                self.where(), rng.choice(['UPDATE', 'SHARE']), rng.choice(['', '', ' NOWAIT', ' SKIP LOCKED']))
-        elif pick < 0.77 and alone:
-            rows = 10 ** 6
-            sql = rng.choice(['DELETE FROM @t WHERE id %% 7 = %d' % rng.randrange(7), 'UPDATE @t SET v = v + 1 WHERE id %% 5 = %d' % rng.randrange(5),
-                              'UPDATE @t SET v = coalesce(v, 0) + 1', 'DELETE FROM @t WHERE id > 2000'])
-        else:
-            rows = 0
-            sql = rng.choice([
-                'SELECT * FROM @t WHERE %s' % self.where(),
-                'SELECT count(*), sum(v), sum(id), count(DISTINCT id) FROM @t',
-                'SELECT count(*), sum(v) FROM @t WHERE v BETWEEN %d AND %d' % ((n := rng.randrange(90)), n + 10),
-                'SELECT id, v FROM @t ORDER BY id, v LIMIT 20',
-                'SELECT max(id), min(id), max(v) FROM @t',
-                'SELECT v, count(*) FROM @t GROUP BY v',
-                'SELECT count(*) FROM @t a JOIN @t b ON a.id = b.v'])
-        return sql, rows
+    def change_schema(self, session):
+        """A random DDL statement by a session; what it does counts if it succeeds."""
+        sql, effect = self.statements.ddl(self.number(), session.open)
+        self.settle(session, sql)
+        if effect and not session.error:
+            effect()
 
     # -- moves ----------------------------------------------------------------------------------
 
     def idle(self):
-        return not any(s.open for s in self.sessions)
+        return not self.pending and not any(s.open for s in self.sessions)
 
     def finish(self, session):
-        sql = 'ROLLBACK' if session.failed else self.rng.choice(['COMMIT', 'COMMIT', 'ROLLBACK'])
+        rng = self.rng
+        before, changed = session.schema, session.ddl
+        sql = 'ROLLBACK' if session.failed else rng.choice(['COMMIT', 'COMMIT', 'ROLLBACK'])
+        if not session.failed and self.can_prepare and rng.random() < 0.1:
+            number = self.number()
+            session.end()
+            self.settle(session, "PREPARE TRANSACTION '@t %d'" % number)
+            if session.waiting:
+                return
+            if session.error:
+                self.schema = before
+            else:
+                self.pending.append((number, before, changed))
+            return
         session.end()
         self.settle(session, sql)
         if session.waiting:
             self.fail('%s waits' % sql)
+        if sql == 'ROLLBACK' or session.error:
+            self.schema = before
+
+    def finish_prepared(self):
+        number, before, changed = self.pending.pop(self.rng.randrange(len(self.pending)))
+        sql = self.rng.choice(['COMMIT', 'ROLLBACK'])
+        self.side_run("%s PREPARED '@t %d'" % (sql, number))
+        if sql == 'ROLLBACK' and changed:
+            self.schema = before
 
     def move(self, session):
         rng = self.rng
-        others = any(s.open for s in self.sessions if s is not session)
-        big = any(s.rows > 10 ** 5 for s in self.sessions if s is not session)
-        if big:
+        others = self.pending or any(s.open for s in self.sessions if s is not session)
+        if any(changed for _, _, changed in self.pending):
+            return self.finish_prepared()
+        if any(s.rows > 10 ** 5 or s.ddl for s in self.sessions if s is not session):
             return
         if not session.open:
-            if rng.random() < 0.3:
-                sql, _ = self.statement(not others)
-                self.settle(session, sql)       # a transaction of its own
-                return
-            self.settle(session, 'BEGIN ISOLATION LEVEL %s' % rng.choice(['READ COMMITTED', 'READ COMMITTED', 'REPEATABLE READ']))
-            session.open = True
-            return
-        if session.failed:
+            pick = rng.random()
+            if pick < 0.04 and self.pending:
+                self.finish_prepared()
+            elif pick < 0.3:
+                self.settle(session, self.statements.statement(not others)[0])       # a transaction of its own
+            else:
+                session.schema = self.schema.copy()
+                self.settle(session, 'BEGIN ISOLATION LEVEL %s' % rng.choice(['READ COMMITTED', 'READ COMMITTED', 'REPEATABLE READ']))
+                session.open = True
+        elif session.failed:
             if session.savepoints and rng.random() < 0.8:
                 self.rollback_to(session)
             else:
                 self.finish(session)
-            return
+        else:
+            self.act(session, others)
+
+    def act(self, session, others):
+        """One thing in a transaction."""
+        rng = self.rng
         pick = rng.random()
-        if pick < 0.12 or session.rows > 18:
+        alone = len(self.sessions) == 1
+        if pick < (0.07 if alone else 0.12) or (session.rows > 18 and not alone):
             self.finish(session)
         elif pick < 0.20:
             name = 's%d' % len(session.savepoints)
             self.settle(session, 'SAVEPOINT ' + name)
-            session.savepoints.append(name)
+            session.savepoints.append((name, self.schema.copy()))
         elif pick < 0.26 and session.savepoints:
             self.rollback_to(session)
         elif pick < 0.29 and session.savepoints:
             i = rng.randrange(len(session.savepoints))
-            self.settle(session, 'RELEASE ' + session.savepoints[i])
+            self.settle(session, 'RELEASE ' + session.savepoints[i][0])
             del session.savepoints[i:]
         elif pick < 0.33 and len(session.savepoints) == 0:
-            self.next_cursor += 1
-            name = 'cur%d' % self.next_cursor
-            self.settle(session, 'DECLARE %s SCROLL CURSOR FOR SELECT * FROM @t %s ORDER BY id, v' % (
-                name, rng.choice(['', 'WHERE ' + self.where(), 'WHERE id > 0'])))
+            name = 'cur%d' % self.number()
+            self.settle(session, 'DECLARE %s SCROLL CURSOR %s FOR SELECT * FROM @t t %s ORDER BY id, v, t::text' % (
+                name, rng.choice(['', '', '', 'WITH HOLD']), rng.choice(['', 'WHERE ' + self.statements.where(), 'WHERE id > 0'])))
             session.cursors.append(name)
         elif pick < 0.40 and session.cursors and len(session.savepoints) == 0:
             self.settle(session, 'FETCH %s FROM %s' % (rng.choice(['3', '20', 'BACKWARD 5', 'FIRST', 'LAST', 'ABSOLUTE 7', 'RELATIVE -2']),
                                                        rng.choice(session.cursors)))
+        elif pick < 0.43 and self.schema.key and len(session.savepoints) == 0:
+            self.at_cursor(session)
         elif pick < 0.46:
+            self.execute_prepared(session)
+        elif pick < 0.50:
             # one knob each time; who comes after sees it too
-            self.settle(session, 'SET enable_%s = %s' % (rng.choice(['seqscan', 'indexscan', 'bitmapscan', 'indexonlyscan', 'hashjoin', 'sort']),
-                                                         rng.choice(['on', 'off'])))
+            self.settle(session, 'SET ' + rng.choice(KNOBS))
+        elif pick < (0.58 if alone else 0.52) and not others:
+            session.ddl = True
+            self.change_schema(session)
         else:
-            sql, rows = self.statement(not others)
+            sql, rows = self.statements.statement(not others)
             session.rows += rows
             self.settle(session, sql)
 
+    def at_cursor(self, session):
+        """Change the row that a cursor stands on; then once more, when it has changed under it."""
+        if session.current is None:
+            name = 'at%d' % self.number()
+            self.settle(session, 'DECLARE %s CURSOR FOR SELECT id, v FROM @t WHERE id = %d%s' % (
+                name, self.statements.identity(), self.rng.choice([' FOR UPDATE', ' FOR UPDATE', ''])))
+            if session.error or session.waiting:
+                return
+            session.current = name
+            session.rows += 1
+            self.settle(session, 'FETCH 1 FROM ' + name)
+        else:
+            session.rows += 1
+            self.settle(session, self.rng.choice(['UPDATE @t SET v = v + 1 WHERE CURRENT OF %s RETURNING id, v', 'DELETE FROM @t WHERE CURRENT OF %s', 'MOVE 1 FROM %s']) % session.current)
+
+    def execute_prepared(self, session):
+        """Statements that are planned once, also over changes of the schema."""
+        rng = self.rng
+        kinds = {'r': ('SELECT id, v FROM @t WHERE id = $1', 0), 'w': ('UPDATE @t SET v = v + 1 WHERE id = $1 RETURNING v', 1), 'a': ('SELECT * FROM @t WHERE id = $1', 0),
+                 'i': ('INSERT INTO @t (id, v) VALUES ($1, 1)', 1), 'd': ('DELETE FROM @t WHERE id BETWEEN $1 AND $1 + 1', 2)}
+        name = rng.choice(sorted(kinds))
+        if name not in session.prepared:
+            session.prepared[name] = True
+            self.settle(session, 'PREPARE %s(int) AS %s' % (name, kinds[name][0]))
+        else:
+            session.rows += kinds[name][1]
+            self.settle(session, 'EXECUTE %s(%d)' % (name, self.statements.identity()))
+
     def rollback_to(self, session):
         i = self.rng.randrange(len(session.savepoints))
-        self.settle(session, 'ROLLBACK TO ' + session.savepoints[i])
+        name, schema = session.savepoints[i]
+        self.settle(session, 'ROLLBACK TO ' + name)
+        if session.ddl:
+            self.schema = schema.copy()
         del session.savepoints[i + 1:]
         session.failed = False
         session.cursors = []
+        session.current = None
 
     def unblock(self, waiter):
         """End a transaction that somebody waits for, on both sides."""
@@ -440,56 +416,67 @@ class Game:
         for arm in (waiter.heap, waiter.magic):
             pids |= set(self.control.run('SELECT unnest(pg_blocking_pids(%d))' % arm.pid).split())
         holders = [s for s in self.sessions if str(s.heap.pid) in pids or str(s.magic.pid) in pids]
-        if holders:
+        if '0' in pids and self.pending:
+            self.finish_prepared()
+        elif holders:
             holder = self.rng.choice(sorted(holders, key=lambda s: s.number))
-            self.finish(holder)
+            if holder.open:
+                self.finish(holder)
         self.wait(waiter)
 
     def maintain(self):
         rng = self.rng
         pick = rng.random()
-        if pick < 0.3:
-            self.side_run('VACUUM @t')
-        elif pick < 0.6 and self.am == 'magic':
-            self.side_run("SELECT magic.compact('@t')", False)
-        elif pick < 0.7:
+        if any(s.ddl for s in self.sessions) or any(changed for _, _, changed in self.pending):
+            return
+        if pick < 0.2:
+            # heap waits five seconds for the lock that it needs to truncate
+            options = rng.choice(['INDEX_CLEANUP auto', 'INDEX_CLEANUP on', 'ANALYZE', 'FREEZE']) + ('' if self.idle() else ', TRUNCATE off')
+            self.side_run('VACUUM (%s) @t' % options)
+        elif pick < 0.4 and self.am == 'magic':
+            for leaf in self.leaves():
+                self.side_run("SELECT magic.compact('%s')" % leaf, False)
+        elif pick < 0.5:
             self.side_run('ANALYZE @t')
         elif not self.idle():
             return
-        elif pick < 0.74:
-            self.create_index()
-        elif pick < 0.78:
-            column = Column(rng, 'c%d' % self.next_column)
-            self.next_column += 1
-            value = column.value(rng)
-            self.side_run('ALTER TABLE @t ADD %s %s%s' % (column.name, column.type, rng.choice(['', ' DEFAULT ' + value])))
-            self.columns.append(column)
-        elif pick < 0.80 and self.columns:
-            column = self.columns.pop(rng.randrange(len(self.columns)))
-            self.side_run('ALTER TABLE @t DROP ' + column.name)
-        elif pick < 0.83:
+        elif pick < 0.75:
+            self.change_schema(self.side)
+        elif pick < 0.80:
             self.side_run('VACUUM FULL @t')
-        elif pick < 0.84:
-            self.side_run('TRUNCATE @t')
+        elif pick < 0.84 and self.am == 'magic' and not self.schema.partitioned:
+            self.side_run('ALTER TABLE @t SET ACCESS METHOD heap', False)
+            self.side_run("SELECT count(*) FROM @t", False)
+            self.side_run('ALTER TABLE @t SET ACCESS METHOD magic', False)
         elif pick < 0.86:
             self.side_run('REINDEX TABLE @t')
+        elif pick < 0.90 and self.schema.indexes and not self.schema.partitioned:
+            self.side_run('REINDEX TABLE CONCURRENTLY @t')
         else:
             self.check()
+
+    def leaves(self):
+        return ['@t_p%d' % i for i in range(3)] if self.schema.partitioned else ['@t']
 
     def check(self):
         """Everything, by every kind of scan; called when no transaction is open."""
         self.note('check')
-        order = ', '.join(['id', 'v'] + [c.name + '::text' for c in self.columns])
+        conditions = ['v >= 0', 'id >= 0'] + [c.condition(self.rng) for c in self.schema.columns]
         for knobs in ('SET enable_seqscan = on; SET enable_indexscan = off; SET enable_bitmapscan = off; SET enable_indexonlyscan = off; ',
-                      'SET enable_seqscan = off; SET enable_indexscan = on; SET enable_bitmapscan = off; SET enable_indexonlyscan = on; '):
-            self.side_run(knobs + 'SELECT * FROM @t ORDER BY %s' % order)
-            self.side_run('SELECT count(*), sum(v) FROM @t WHERE v >= 0')
-            self.side_run('SELECT count(*), sum(id) FROM @t WHERE id >= 0')
+                      'SET enable_seqscan = off; SET enable_indexscan = on; SET enable_bitmapscan = off; SET enable_indexonlyscan = on; ',
+                      'SET enable_seqscan = off; SET enable_indexscan = off; SET enable_bitmapscan = on; SET enable_indexonlyscan = off; '):
+            self.side_run(knobs + 'SELECT * FROM @t')
+            for condition in conditions:
+                self.side_run('SELECT count(*), sum(v), sum(id) FROM @t WHERE %s' % condition)
         self.side_run('RESET ALL')
+        self.side_run('SELECT * FROM @t_log')
+        if self.schema.child:
+            self.side_run('SELECT * FROM @t_c')
         if self.am == 'magic':
-            problems = self.side_run("SELECT * FROM magic.verify('@t')", False)
-            if problems:
-                self.fail('magic.verify: ' + problems)
+            for leaf in self.leaves():
+                problems = self.side_run("SELECT * FROM magic.verify('%s')" % leaf, False)
+                if problems:
+                    self.fail('magic.verify: ' + problems)
 
     def play(self, seconds):
         try:
@@ -518,6 +505,8 @@ class Game:
                 self.unblock(next(s for s in self.sessions if s.waiting))
             if session.open:
                 self.finish(session)
+        while self.pending:
+            self.finish_prepared()
         self.check()
         rows = self.side.heap.run('SELECT count(*) FROM %s' % self.tables[0])
         for session in self.sessions + [self.side]:

@@ -6,7 +6,7 @@ use EngineTest;
 use MagicTest;
 use Test::More;
 
-my $seconds = $ENV{DIFF_SECONDS} // (long_run() ? 600 : 15);
+my $seconds = $ENV{DIFF_SECONDS} // (long_run() ? 600 : 30);
 my $node = magic_node('main', conf => 'autovacuum = off');
 my @seed = $ENV{SEED} ? ('--seed', $ENV{SEED}) : ();
 

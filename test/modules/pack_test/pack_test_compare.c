@@ -33,6 +33,7 @@ paged_source_init(PagedSource *source, const uint8 *data, uint64 length)
 {
 	source->base.fetch = paged_fetch;
 	source->base.length = length;
+	source->base.check_data = false;
 	source->data = data;
 	source->copies = 0;
 }

@@ -24,11 +24,25 @@ CHECKPOINT;
 SQL
 my $path = $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('far')");
 
-# The next row number, at byte 24 of the metapage's data. 131,072 blocks of 291 rows are the first GB.
+# The next row number, at byte 24 of the metapage, and its checksum of the 32 bytes. 131,072 blocks of 291
+# rows are the first GB.
+sub crc32c
+{
+	my $crc = 0xffffffff;
+	for my $byte (unpack('C*', shift))
+	{
+		$crc ^= $byte;
+		$crc = $crc >> 1 ^ ($crc & 1 ? 0x82f63b78 : 0) for 1 .. 8;
+	}
+	return $crc ^ 0xffffffff;
+}
 $node->stop;
 open my $file, '+<:raw', $path or die $!;
-seek $file, 24 + 24, 0;
-print $file pack('Q<', 131072 * 291 * 2);
+seek $file, 24, 0;
+read $file, my $meta, 24 or die $!;
+$meta .= pack('Q<', 131072 * 291 * 2);
+seek $file, 24, 0;
+print $file $meta, pack('V', crc32c($meta));
 close $file;
 $node->start;
 $node->safe_psql('postgres', <<'SQL');

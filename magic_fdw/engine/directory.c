@@ -308,6 +308,7 @@ read_pack_entry(Relation table, HeapTuple tuple, PackEntry *entry)
 	entry->inline_bytes = NULL;
 	entry->tid = tuple->t_self;
 	entry->xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+	entry->raw_xmin = HeapTupleHeaderGetRawXmin(tuple->t_data);
 	entry->cmin = TransactionIdIsCurrentTransactionId(entry->xmin)
 					  ? HeapTupleHeaderGetCmin(tuple->t_data)
 					  : FirstCommandId;

@@ -67,6 +67,13 @@ AS 'MODULE_PATHNAME', 'magic_verify' LANGUAGE C STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION magic.verify(regclass) IS
 	'checks directory, packs, deletions and indexes of a magic table; no rows: healthy; for its owner';
 
+-- For everybody: it tells of the caller's own session only.
+CREATE FUNCTION magic.pack_cache(OUT packs bigint, OUT bytes bigint, OUT opened bigint, OUT reused bigint,
+								 OUT decompressed bigint)
+AS 'MODULE_PATHNAME', 'magic_pack_cache' LANGUAGE C STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION magic.pack_cache() IS
+	'opened packs that this session keeps for lookups (magic.pack_cache_size); packs opened and reused, pieces of text decompressed since it began';
+
 CREATE FUNCTION magic.table_size(rel regclass) RETURNS bigint
 AS 'MODULE_PATHNAME', 'magic_table_size' LANGUAGE C STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION magic.table_size(regclass) IS

@@ -165,13 +165,14 @@ typedef struct PackEntry
 {
 	RowNumber first;
 	uint32 span;
-	uint32 rows;		 /* stored rows */
-	Extent extent;		 /* pages = 0: inline */
-	uint64 length;		 /* bytes of the pack */
-	uint8 *inline_bytes; /* in the reader's context, or NULL */
-	ItemPointerData tid; /* of the directory row */
-	TransactionId xmin;	 /* that wrote the entry */
-	CommandId cmin;		 /* meaningful if xmin is ours */
+	uint32 rows;			/* stored rows */
+	Extent extent;			/* pages = 0: inline */
+	uint64 length;			/* bytes of the pack */
+	uint8 *inline_bytes;	/* in the reader's context, or NULL */
+	ItemPointerData tid;	/* of the directory row */
+	TransactionId xmin;		/* that wrote the entry */
+	TransactionId raw_xmin; /* the same, never frozen: who the row is */
+	CommandId cmin;			/* meaningful if xmin is ours */
 } PackEntry;
 
 typedef struct PackList
@@ -253,6 +254,17 @@ extern void stored_pack_close(StoredPack *stored);
 extern void stored_pack_init(void);
 extern bool stored_packs_skipped(Relation rel);
 extern bool stored_pack_sound(Relation rel, const PackEntry *entry, TupleDesc desc);
+
+/* ---------------------------------------------------------------- cached_pack.c */
+
+/* An opened pack that this backend keeps; while it is out, of one reader. */
+typedef struct CachedPack CachedPack;
+
+extern void pack_cache_init(void);
+extern CachedPack *pack_cache_take(Relation rel, uint64 storage, const PackEntry *entry);
+extern PackReader *cached_pack_reader(CachedPack *pack, Relation rel);
+extern void pack_cache_put(CachedPack *pack);
+extern void pack_cache_drop(CachedPack *pack);
 
 /* ---------------------------------------------------------------- deletes.c */
 
@@ -386,6 +398,7 @@ typedef struct MagicSlot
 	SlotSource source;
 	struct BlockColumns *columns; /* SLOT_BLOCK */
 	PackReader *reader;			  /* SLOT_PACK */
+	PackDatumBuffer *buffers;	  /* SLOT_PACK: one for each attribute */
 	PackWriter *writer;			  /* SLOT_SEGMENT */
 	uint32 index;				  /* row in block, pack or writer */
 	TransactionId xmin;
@@ -412,8 +425,8 @@ typedef struct BlockColumns
 extern const TupleTableSlotOps TTSOpsMagic;
 extern void magic_slot_set_block(TupleTableSlot *slot, BlockColumns *columns, int row,
 								 RowNumber number, TransactionId xmin, CommandId cmin);
-extern void magic_slot_set_pack(TupleTableSlot *slot, PackReader *reader, uint32 index,
-								RowNumber number, TransactionId xmin, CommandId cmin);
+extern void magic_slot_set_pack(TupleTableSlot *slot, PackReader *reader, PackDatumBuffer *buffers,
+								uint32 index, RowNumber number, TransactionId xmin, CommandId cmin);
 extern void magic_slot_set_segment(TupleTableSlot *slot, const Segment *segment, uint32 index,
 								   RowNumber number);
 extern void magic_slot_set_inserted(TupleTableSlot *slot, TransactionId xmin, TransactionId xmax,
@@ -454,6 +467,7 @@ typedef struct RowPlace
 
 extern RowReader *row_reader_create(Relation rel, TupleDesc desc, MemoryContext parent);
 extern RowReader *row_reader_shared(Relation rel);
+extern void row_readers_release(void);
 extern void row_readers_forget(bool ended);
 extern void row_reader_reset(RowReader *reader);
 extern void row_reader_free(RowReader *reader);

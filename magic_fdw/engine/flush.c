@@ -486,6 +486,7 @@ transaction_callback(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 			flush_before_end(true, true);
+			row_readers_release();
 			break;
 		case XACT_EVENT_PRE_PREPARE:
 			flush_before_end(true, false);

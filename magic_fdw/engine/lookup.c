@@ -26,19 +26,8 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-/* Packs that a reader keeps open. */
-#define OPEN_PACKS 8
-
 /* Lookups under one snapshot before directory and deltas are loaded whole. */
 #define LOOKUPS_BEFORE_LOAD 16
-
-typedef struct OpenPack
-{
-	MemoryContext cxt; /* NULL: unused */
-	PackEntry entry;
-	StoredPack stored;
-	uint64 used; /* clock of the last use */
-} OpenPack;
 
 struct RowReader
 {
@@ -46,8 +35,10 @@ struct RowReader
 	uint64 storage;
 	TupleDesc desc;
 	MemoryContext cxt;
-	uint64 clock;
-	OpenPack open[OPEN_PACKS];
+	MemoryContextCallback gone;
+	CachedPack *pack;		  /* of the row returned last, or NULL */
+	PackEntry pack_entry;	  /* its directory row */
+	PackDatumBuffer *buffers; /* for the values of that row, by attribute */
 	Segment *held; /* of the row returned last: a slot points to it, also after a flush */
 
 	/* What is known under one MVCC snapshot. */
@@ -99,6 +90,17 @@ latest_snapshot_register(void)
 	return snapshot;
 }
 
+/* The reader's memory goes, perhaps in the middle of a read that failed. */
+static void
+drop_pack(void *arg)
+{
+	RowReader *reader = arg;
+
+	if (reader->pack != NULL)
+		pack_cache_drop(reader->pack);
+	reader->pack = NULL;
+}
+
 RowReader *
 row_reader_create(Relation rel, TupleDesc desc, MemoryContext parent)
 {
@@ -109,6 +111,9 @@ row_reader_create(Relation rel, TupleDesc desc, MemoryContext parent)
 	reader->storage = storage_id(rel);
 	reader->desc = desc;
 	reader->cxt = cxt;
+	reader->gone.func = drop_pack;
+	reader->gone.arg = reader;
+	MemoryContextRegisterResetCallback(cxt, &reader->gone);
 	return reader;
 }
 
@@ -149,6 +154,32 @@ row_reader_shared(Relation rel)
 	return entry->reader;
 }
 
+/* The row returned last is not used any more: its pack is free for others. */
+static void
+release_pack(RowReader *reader)
+{
+	CachedPack *pack = reader->pack;
+
+	reader->pack = NULL;
+	if (pack != NULL)
+		pack_cache_put(pack);
+}
+
+/* The transaction is about to commit: the packs of its readers can serve the next one. */
+void
+row_readers_release(void)
+{
+	HASH_SEQ_STATUS seq;
+	SharedReader *entry;
+
+	if (shared_readers == NULL)
+		return;
+	hash_seq_init(&seq, shared_readers);
+	while ((entry = hash_seq_search(&seq)) != NULL)
+		if (entry->reader)
+			release_pack(entry->reader);
+}
+
 /* Drops the transaction's readers: it has ended, or a utility command may change the tables. */
 void
 row_readers_forget(bool ended)
@@ -167,16 +198,6 @@ row_readers_forget(bool ended)
 		hash_destroy(shared_readers);
 	}
 	shared_readers = NULL;
-}
-
-static void
-close_pack(OpenPack *pack)
-{
-	if (pack->cxt == NULL)
-		return;
-	stored_pack_close(&pack->stored);
-	MemoryContextDelete(pack->cxt);
-	pack->cxt = NULL;
 }
 
 static void
@@ -206,8 +227,7 @@ void
 row_reader_reset(RowReader *reader)
 {
 	release_segment(reader);
-	for (int i = 0; i < OPEN_PACKS; i++)
-		close_pack(&reader->open[i]);
+	release_pack(reader);
 	forget_snapshot(reader);
 }
 
@@ -222,37 +242,23 @@ row_reader_free(RowReader *reader)
 static PackReader *
 open_pack(RowReader *reader, const PackEntry *entry)
 {
-	OpenPack *victim = &reader->open[0];
+	PackEntry *last = &reader->pack_entry;
 
-	reader->clock++;
-	for (int i = 0; i < OPEN_PACKS; i++)
+	if (reader->buffers == NULL)
 	{
-		OpenPack *pack = &reader->open[i];
-
-		if (pack->cxt != NULL && ItemPointerEquals(&pack->entry.tid, (ItemPointer) &entry->tid) &&
-			pack->entry.xmin == entry->xmin && pack->entry.first == entry->first)
-		{
-			pack->used = reader->clock;
-			pack->stored.paged.rel = reader->rel;
-			return pack->stored.reader;
-		}
-		if (pack->cxt == NULL)
-			victim = pack;
-		else if (victim->cxt != NULL && pack->used < victim->used)
-			victim = pack;
+		reader->buffers = MemoryContextAllocZero(reader->cxt, sizeof(PackDatumBuffer) *
+																  Max(reader->desc->natts, 1));
+		for (int att = 0; att < reader->desc->natts; att++)
+			reader->buffers[att].cxt = reader->cxt;
 	}
-	close_pack(victim);
-	victim->cxt = AllocSetContextCreate(reader->cxt, "magic open pack", ALLOCSET_SMALL_SIZES);
-	victim->entry = *entry;
-	victim->used = reader->clock;
-	victim->stored.reader = NULL;
-	if (entry->extent.pages == 0)
+	if (reader->pack == NULL || !ItemPointerEquals(&last->tid, (ItemPointer) &entry->tid) ||
+		last->raw_xmin != entry->raw_xmin || last->first != entry->first)
 	{
-		victim->entry.inline_bytes = MemoryContextAlloc(victim->cxt, entry->length);
-		memcpy(victim->entry.inline_bytes, entry->inline_bytes, entry->length);
+		release_pack(reader);
+		reader->pack = pack_cache_take(reader->rel, reader->storage, entry);
+		*last = *entry;
 	}
-	return stored_pack_open(&victim->stored, reader->rel, &victim->entry, reader->desc, NULL,
-							reader->shared, victim->cxt);
+	return cached_pack_reader(reader->pack, reader->rel);
 }
 
 /*
@@ -575,14 +581,16 @@ fill_slot(RowReader *reader, RowNumber row, const RowPlace *place, TupleTableSlo
 				place->found == ROW_SEGMENT
 					? segment_fetch_att(place->segment->writer, reader->desc, att, place->index,
 										&slot->tts_isnull[att])
-					: pack_read_datum(place->reader, att, place->index, &slot->tts_isnull[att]);
+					: pack_read_datum(place->reader, att, place->index, &reader->buffers[att],
+									  &slot->tts_isnull[att]);
 		ExecStoreVirtualTuple(slot);
 		row_to_tid(row, &slot->tts_tid);
 	}
 	else if (place->found == ROW_SEGMENT)
 		magic_slot_set_segment(slot, place->segment, place->index, row);
 	else
-		magic_slot_set_pack(slot, place->reader, place->index, row, place->xmin, place->cmin);
+		magic_slot_set_pack(slot, place->reader, reader->buffers, place->index, row, place->xmin,
+							place->cmin);
 }
 
 /* A row whose values are not known here: another backend is inserting it. */

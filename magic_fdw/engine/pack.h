@@ -188,11 +188,34 @@ extern void pack_block_positions(PackReader *reader, int block, uint32 *position
  */
 extern void pack_read_datums(PackReader *reader, int att, int block, Datum *values, bool *isnull);
 
+/* Where pack_read_datum() builds by-reference values; `cxt` is the caller's, the rest zero at first. */
+typedef struct PackDatumBuffer
+{
+	MemoryContext cxt;
+	uint8 *bytes;
+	uint64 room;
+} PackDatumBuffer;
+
 /*
- * One value by index, valid until the next read of that attribute.  Fixed-width encodings do not
- * decode the block; compressed text decodes its block group once and keeps it.
+ * One value by index.  It is in `buffer` or in the reader, and valid until the buffer is used again or
+ * the reader is closed.  Fixed-width encodings do not decode the block; compressed text decodes its
+ * frame and keeps it.
  */
-extern Datum pack_read_datum(PackReader *reader, int att, uint32 index, bool *isnull);
+extern Datum pack_read_datum(PackReader *reader, int att, uint32 index, PackDatumBuffer *buffer,
+							 bool *isnull);
+
+/*
+ * For readers that are asked for single values at random places: decompressed frames of text are kept,
+ * those of all such readers in at most `limit` bytes (0 at first).  Nothing but pack_read_datum() may
+ * be used on such a reader, and pack_forget_frames() comes before it is closed.
+ */
+extern void pack_keep_frames(PackReader *reader);
+extern void pack_forget_frames(PackReader *reader);
+extern void pack_limit_frames(uint64 limit);
+extern uint64 pack_frames_bytes(void);
+
+/* Frames that this process has decompressed, ever. */
+extern uint64 pack_frames_decompressed(void);
 
 /* ---- typed vectors ---- */
 

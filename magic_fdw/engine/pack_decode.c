@@ -492,7 +492,7 @@ pack_read_datums(PackReader *reader, int att, int block, Datum *values, bool *is
 }
 
 Datum
-pack_read_datum(PackReader *reader, int att, uint32 index, bool *isnull)
+pack_read_datum(PackReader *reader, int att, uint32 index, PackDatumBuffer *buffer, bool *isnull)
 {
 	ReaderColumn *column = pack_column(reader, att);
 	int block = index / PACK_VECTOR;
@@ -511,9 +511,9 @@ pack_read_datum(PackReader *reader, int att, uint32 index, bool *isnull)
 		return reader->tiny_values[att * reader->nrows + index];
 	}
 	if (!is_numbers(column))
-		return pack_bytes_datum(reader, column, block, row, isnull);
+		return pack_bytes_datum(reader, column, block, row, buffer, isnull);
 	if (column->d.klass == PACK_CLASS_NUMERIC)
-		return pack_numeric_datum(reader, column, block, row, isnull);
+		return pack_numeric_datum(reader, column, block, row, buffer, isnull);
 	value = pack_single_int(reader, column, block, row, isnull);
 	return column->d.klass == PACK_CLASS_UINT ? unsigned_datum(column->attlen, value)
 											  : (Datum) value;

@@ -15,6 +15,8 @@
 #define LZ4_MOST_RATIO 256
 #define ZSTD_MOST_RATIO 65536
 
+static uint64 frames_decompressed;
+
 /* Decompresses exactly `raw` bytes. */
 static void
 decompress(ReaderColumn *column, PackEncoding codec, const uint8 *from, uint64 length, uint8 *to,
@@ -22,6 +24,7 @@ decompress(ReaderColumn *column, PackEncoding codec, const uint8 *from, uint64 l
 {
 	bool good;
 
+	frames_decompressed++;
 	if (codec == PACK_ENCODING_ZSTD)
 	{
 		/* one context for the process: making one costs as much as a small frame */
@@ -246,12 +249,32 @@ measure(PackReader *reader, ReaderColumn *column, int block)
 	column->measured = block;
 }
 
+/* Fetches and decompresses a frame to `to`. */
+void
+pack_decompress_frame(PackReader *reader, ReaderColumn *column, uint64 number, uint8 *to)
+{
+	PackFrame *frame = &column->frames[number];
+	const uint8 *compressed;
+
+	column->fetched = NO_BLOCK;
+	compressed = pack_fetch(reader, column->att, column->d.offset + frame->offset, frame->length,
+							&column->scratch, &column->scratch_room);
+	decompress(column, column->d.encoding, compressed, frame->length, to, frame->raw);
+}
+
+uint64
+pack_frames_decompressed(void)
+{
+	return frames_decompressed;
+}
+
 /* `length` bytes at `skip` of a frame, decompressing it if it is not the one kept. */
 static const uint8 *
 frame_part(PackReader *reader, ReaderColumn *column, uint64 number, uint64 skip, uint64 length)
 {
 	PackFrame *frame = &column->frames[number];
 	uint64 offset = column->d.offset + frame->offset;
+	const uint8 *kept;
 
 	if (length > frame->raw || skip > frame->raw - length)
 		pack_corrupt(column->att, "a value reaches beyond its frame");
@@ -263,17 +286,14 @@ frame_part(PackReader *reader, ReaderColumn *column, uint64 number, uint64 skip,
 		return pack_fetch(reader, column->att, offset + skip, length, &column->scratch,
 						  &column->scratch_room);
 	}
+	kept = pack_kept_frame(reader, column, number);
+	if (kept != NULL)
+		return kept + skip;
 	if (column->frame != number)
 	{
-		const uint8 *compressed;
-
 		column->frame = -1;
-		column->fetched = NO_BLOCK;
-		compressed = pack_fetch(reader, column->att, offset, frame->length, &column->scratch,
-								&column->scratch_room);
 		pack_reserve(reader, &column->frame_bytes, &column->frame_room, frame->raw);
-		decompress(column, column->d.encoding, compressed, frame->length, column->frame_bytes,
-				   frame->raw);
+		pack_decompress_frame(reader, column, number, column->frame_bytes);
 		column->frame = number;
 	}
 	return column->frame_bytes + skip;
@@ -400,7 +420,8 @@ pack_bytes_datums(PackReader *reader, ReaderColumn *column, int block, Datum *va
 }
 
 Datum
-pack_bytes_datum(PackReader *reader, ReaderColumn *column, int block, int row, bool *isnull)
+pack_bytes_datum(PackReader *reader, ReaderColumn *column, int block, int row,
+				 PackDatumBuffer *buffer, bool *isnull)
 {
 	int n = pack_block_rows(reader, block);
 	int shift = column->d.frame_shift;
@@ -434,8 +455,6 @@ pack_bytes_datum(PackReader *reader, ReaderColumn *column, int block, int row, b
 		skip += column->lengths[i];
 	value.length = column->lengths[row];
 	value.data = frame_part(reader, column, index >> shift, skip, value.length);
-	pack_reserve(reader, &column->single, &column->single_room,
-				 pack_datum_room(column, value.length) + MAXIMUM_ALIGNOF);
-	at = column->single;
+	at = pack_buffer_room(buffer, pack_datum_room(column, value.length) + MAXIMUM_ALIGNOF);
 	return pack_build_datum(column, value, &at);
 }

@@ -215,9 +215,10 @@ pack_numeric_datums(PackReader *reader, ReaderColumn *column, int block, Datum *
 }
 
 Datum
-pack_numeric_datum(PackReader *reader, ReaderColumn *column, int block, int row, bool *isnull)
+pack_numeric_datum(PackReader *reader, ReaderColumn *column, int block, int row,
+				   PackDatumBuffer *buffer, bool *isnull)
 {
-	uint8 *image = (uint8 *) column->images_single;
+	uint8 *image = pack_buffer_room(buffer, Max(PACK_NUMERIC_STRIDE64, PACK_NUMERIC_STRIDE128));
 
 	if (column->d.aux_count > 0)
 	{

@@ -71,6 +71,21 @@ pack_reserve(PackReader *reader, uint8 **buffer, uint64 *room, uint64 needed)
 	*room = needed;
 }
 
+uint8 *
+pack_buffer_room(PackDatumBuffer *buffer, uint64 needed)
+{
+	if (needed > buffer->room)
+	{
+		if (buffer->bytes != NULL)
+			pfree(buffer->bytes);
+		buffer->bytes = NULL;
+		buffer->room = 0;
+		buffer->bytes = MemoryContextAllocHuge(buffer->cxt, needed);
+		buffer->room = needed;
+	}
+	return buffer->bytes;
+}
+
 const uint8 *
 pack_fetch(PackReader *reader, int stream, uint64 offset, uint64 length, uint8 **scratch,
 		   uint64 *room)

@@ -17,6 +17,8 @@
 /* What a column's whole-block buffers now hold. */
 #define NO_BLOCK (-1)
 
+typedef struct KeptFrame KeptFrame;
+
 typedef struct ReaderColumn
 {
 	int att;
@@ -52,10 +54,9 @@ typedef struct ReaderColumn
 	uint32 *exception_index;
 	uint16 *exception_rows; /* of the block read last */
 	Datum *exceptions;
-	uint8 *images;			 /* PACK_NUMERIC_STRIDE64 or ..128 each */
-	int images_width;		 /* images of the codes of this width ... */
-	int64 images_base;		 /* ... over this base; 0: none */
-	uint64 images_single[4]; /* numeric built for a single read, aligned */
+	uint8 *images;	   /* PACK_NUMERIC_STRIDE64 or ..128 each */
+	int images_width;  /* images of the codes of this width ... */
+	int64 images_base; /* ... over this base; 0: none */
 
 	/* byte strings */
 	PackDictionary dict;
@@ -64,15 +65,14 @@ typedef struct ReaderColumn
 	int64 frame; /* number of the frame in frame_bytes; -1: none */
 	uint8 *frame_bytes;
 	uint64 frame_room;
-	int measured; /* block whose lengths are in `lengths`, or NO_BLOCK */
+	KeptFrame **kept; /* decompressed frames by number, see pack_frames.c; or NULL */
+	int measured;	  /* block whose lengths are in `lengths`, or NO_BLOCK */
 	uint32 *lengths;
 	PackString *strings;
 	uint8 *bytes; /* bytes of a block that has several frames */
 	uint64 bytes_room;
 	uint8 *datums; /* by-reference datums of a block */
 	uint64 datums_room;
-	uint8 *single; /* one by-reference datum */
-	uint64 single_room;
 } ReaderColumn;
 
 struct PackReader
@@ -89,6 +89,10 @@ struct PackReader
 	ReaderColumn **columns; /* desc->natts, opened at first use */
 	uint8 *scratch;			/* header stream */
 	uint64 scratch_room;
+
+	/* see pack_frames.c */
+	bool keeps_frames;
+	uint32 frames_kept;
 
 	/* positions, loaded at first use unless dense */
 	bool live_loaded;
@@ -107,6 +111,9 @@ extern void pack_corrupt(int att, const char *problem) pg_attribute_noreturn();
 /* Fetches from a stream by way of a buffer that grows as needed. */
 extern const uint8 *pack_fetch(PackReader *reader, int stream, uint64 offset, uint64 length,
 							   uint8 **scratch, uint64 *room);
+
+/* Room for one value, aligned. */
+extern uint8 *pack_buffer_room(PackDatumBuffer *buffer, uint64 needed);
 
 /* Grows a buffer in the reader's context; its contents are lost. */
 extern void pack_reserve(PackReader *reader, uint8 **buffer, uint64 *room, uint64 needed);
@@ -170,7 +177,7 @@ pack_need_bytes(const ReaderColumn *column, uint32 left, uint64 bytes)
 /* pack_decode_numeric.c */
 extern void pack_numeric_datums(PackReader *reader, ReaderColumn *column, int block, Datum *values);
 extern Datum pack_numeric_datum(PackReader *reader, ReaderColumn *column, int block, int row,
-								bool *isnull);
+								PackDatumBuffer *buffer, bool *isnull);
 extern void pack_numeric_exceptions(PackReader *reader, ReaderColumn *column, int block,
 									PackVector *out);
 extern void pack_decode_wide(PackReader *reader, ReaderColumn *column, int block);
@@ -181,7 +188,13 @@ extern void pack_read_strings(PackReader *reader, ReaderColumn *column, int bloc
 extern void pack_bytes_datums(PackReader *reader, ReaderColumn *column, int block, Datum *values,
 							  bool *isnull);
 extern Datum pack_bytes_datum(PackReader *reader, ReaderColumn *column, int block, int row,
-							  bool *isnull);
+							  PackDatumBuffer *buffer, bool *isnull);
+extern void pack_decompress_frame(PackReader *reader, ReaderColumn *column, uint64 number,
+								  uint8 *to);
+
+/* pack_frames.c */
+extern const uint8 *pack_kept_frame(PackReader *reader, ReaderColumn *column, uint64 number);
+
 extern uint64 pack_datum_room(const ReaderColumn *column, uint64 length);
 extern Datum pack_build_datum(const ReaderColumn *column, PackString value, uint8 **at);
 

@@ -71,8 +71,8 @@ magic_slot_getsomeattrs(TupleTableSlot *slot, int natts)
 					slot->tts_isnull[att] = true;
 					continue;
 				}
-				slot->tts_values[att] =
-					pack_read_datum(magic->reader, att, row, &slot->tts_isnull[att]);
+				slot->tts_values[att] = pack_read_datum(
+					magic->reader, att, row, &magic->buffers[att], &slot->tts_isnull[att]);
 			}
 			break;
 		case SLOT_SEGMENT:
@@ -200,10 +200,13 @@ magic_slot_set_block(TupleTableSlot *slot, BlockColumns *columns, int row, RowNu
 
 /* Stores a row of a pack. Valid until another row of the same reader is read. */
 void
-magic_slot_set_pack(TupleTableSlot *slot, PackReader *reader, uint32 index, RowNumber number,
-					TransactionId xmin, CommandId cmin)
+magic_slot_set_pack(TupleTableSlot *slot, PackReader *reader, PackDatumBuffer *buffers,
+					uint32 index, RowNumber number, TransactionId xmin, CommandId cmin)
 {
-	store(slot, SLOT_PACK, index, number, xmin, cmin)->reader = reader;
+	MagicSlot *magic = store(slot, SLOT_PACK, index, number, xmin, cmin);
+
+	magic->reader = reader;
+	magic->buffers = buffers;
 }
 
 /* Stores a row of a segment. Valid until the segment is flushed. */

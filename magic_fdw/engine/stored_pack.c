@@ -30,6 +30,27 @@ read_pack_page(PagedSource *src, uint32 index)
 	return buffer;
 }
 
+/* Copies bytes of the extent; keeps no pin, not even when it raises. */
+static void
+copy_from_pages(PagedSource *src, uint64 offset, uint32 length, uint8 *to)
+{
+	uint32 index = (uint32) (offset / PACK_PAGE_PAYLOAD);
+	uint32 start = (uint32) (offset % PACK_PAGE_PAYLOAD);
+
+	for (uint32 done = 0; done < length; index++)
+	{
+		uint32 n = Min(length - done, PACK_PAGE_PAYLOAD - start);
+		Buffer buffer;
+
+		CHECK_FOR_INTERRUPTS();
+		buffer = read_pack_page(src, index);
+		memcpy(to + done, (char *) BufferGetPage(buffer) + PAGE_PAYLOAD_OFFSET + start, n);
+		ReleaseBuffer(buffer);
+		done += n;
+		start = 0;
+	}
+}
+
 static const uint8 *
 paged_fetch(PackSource *source, int stream, uint64 offset, uint32 length, uint8 *scratch)
 {
@@ -38,6 +59,12 @@ paged_fetch(PackSource *source, int stream, uint64 offset, uint32 length, uint8 
 	uint32 start = (uint32) (offset % PACK_PAGE_PAYLOAD);
 	int slot = Min(stream, src->nstreams - 1);
 	Buffer pin = src->pins[slot];
+
+	if (src->copies)
+	{
+		copy_from_pages(src, offset, length, scratch);
+		return scratch;
+	}
 
 	/* The pin of a stream moves from page to page; the last slot is shared, its readers copy. */
 	if (!BufferIsValid(pin) || BufferGetBlockNumber(pin) != src->first + index)
@@ -49,8 +76,7 @@ paged_fetch(PackSource *source, int stream, uint64 offset, uint32 length, uint8 
 		}
 		src->pins[slot] = pin = read_pack_page(src, index);
 	}
-	if (!src->copies && start + (uint64) length <= PACK_PAGE_PAYLOAD &&
-		(slot < PINNED_STREAMS || length == 0))
+	if (start + (uint64) length <= PACK_PAGE_PAYLOAD && (slot < PINNED_STREAMS || length == 0))
 		return (const uint8 *) BufferGetPage(pin) + PAGE_PAYLOAD_OFFSET + start;
 
 	for (uint32 done = 0; done < length;)
@@ -67,11 +93,6 @@ paged_fetch(PackSource *source, int stream, uint64 offset, uint32 length, uint8 
 		memcpy(scratch + done, (char *) BufferGetPage(pin) + PAGE_PAYLOAD_OFFSET + start, n);
 		done += n;
 		start = 0;
-	}
-	if (src->copies)
-	{
-		src->pins[slot] = InvalidBuffer;
-		ReleaseBuffer(pin);
 	}
 	return scratch;
 }

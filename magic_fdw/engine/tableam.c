@@ -267,6 +267,7 @@ engine_init(void)
 {
 	engine_shmem_init();
 	stored_pack_init();
+	pack_cache_init();
 	writer_init();
 	ddl_init();
 	plan_hooks_init();

@@ -209,8 +209,9 @@ read_pack(const uint8 *data, Size length)
 			pack_column_encoding(reader, att);
 			for (uint32 row = 0; row < pack_nrows(reader); row += 61)
 			{
+				PackDatumBuffer buffer = {.cxt = CurrentMemoryContext};
 				bool isnull;
-				Datum value = pack_read_datum(reader, att, row, &isnull);
+				Datum value = pack_read_datum(reader, att, row, &buffer, &isnull);
 
 				if (!isnull)
 					touch_datum(value, att);

@@ -42,6 +42,7 @@ static Size shim_memory;
 static ErrorData shim_error;
 
 MemoryContext CurrentMemoryContext = (MemoryContext) &shim_top;
+MemoryContext CacheMemoryContext = (MemoryContext) &shim_top;
 sigjmp_buf *PG_exception_stack;
 ErrorContextCallback *error_context_stack;
 volatile sig_atomic_t InterruptPending;

@@ -162,7 +162,7 @@ like($told{monitor}, qr/$secret/, 'monitor: is told');
 denied('nobody', $_, $_) for "SELECT magic.pause('f')", "SELECT magic.drop_feed('f')", 'SELECT * FROM magic.feeds', 'SELECT magic.feed_runtime()';
 
 # 7. the list. Whoever adds a function to it says in magic_fdw/README.md why it is harmless.
-my @public = qw(applied_ts check_partitions compact export_snapshot partition_borders partitions plan spark_snapshot table_size ts_to_timestamp verify wait_for);
+my @public = qw(applied_ts check_partitions compact export_snapshot pack_cache partition_borders partitions plan spark_snapshot table_size ts_to_timestamp verify wait_for);
 is($node->safe_psql('postgres', <<'SQL'), join(' ', @public), 'functions that PUBLIC may call');
 SELECT string_agg(DISTINCT proname, ' ' ORDER BY proname) FROM pg_proc
 WHERE pronamespace = 'magic'::regnamespace AND has_function_privilege('nobody', oid, 'EXECUTE')

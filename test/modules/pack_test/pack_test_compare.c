@@ -196,6 +196,7 @@ static void
 compare_singles(const Rows *rows, PackReader *reader)
 {
 	uint32 n = rows->nrows;
+	PackDatumBuffer buffer = {.cxt = CurrentMemoryContext};
 
 	for (uint32 k = 0; k < Min(n, 600); k++)
 	{
@@ -204,7 +205,7 @@ compare_singles(const Rows *rows, PackReader *reader)
 		for (int att = 0; att < rows->desc->natts; att++)
 		{
 			bool isnull;
-			Datum value = pack_read_datum(reader, att, row, &isnull);
+			Datum value = pack_read_datum(reader, att, row, &buffer, &isnull);
 
 			check_datum(rows, att, row, value, isnull, "single");
 		}
@@ -268,6 +269,20 @@ compare_pack(const Rows *rows, const PackBytes *bytes, bool paged)
 	compare_positions(rows, reader);
 	pack_verify(reader, report_problem, NULL);
 	pack_close(reader);
+
+	/* as point reads do it: frames are kept, in enough room and in too little */
+	reader = pack_open(paged ? &pages.base : &memory.base, rows->desc, CurrentMemoryContext);
+	pack_keep_frames(reader);
+	pack_limit_frames(rows->nrows % 2 == 0 ? 40000 : 1000000);
+	if (rows->nrows > 0)
+	{
+		compare_singles(rows, reader);
+		compare_singles(rows, reader);
+	}
+	pack_forget_frames(reader);
+	if (pack_frames_bytes() != 0)
+		elog(ERROR, "frames are kept of a pack that is closed");
+	pack_close(reader);
 }
 
 void
@@ -278,6 +293,7 @@ read_all(PackReader *reader, TupleDesc desc)
 	uint32 positions[PACK_VECTOR];
 	uint32 index;
 	volatile uint64 sum = 0;
+	PackDatumBuffer buffer = {.cxt = CurrentMemoryContext};
 
 	for (int att = 0; att < desc->natts; att++)
 	{
@@ -286,7 +302,7 @@ read_all(PackReader *reader, TupleDesc desc)
 		bool isnull;
 
 		for (uint32 row = 0; row < pack_nrows(reader); row += 37)
-			(void) pack_read_datum(reader, att, row, &isnull);
+			(void) pack_read_datum(reader, att, row, &buffer, &isnull);
 		for (uint32 block = 0; block < pack_nblocks(reader); block++)
 		{
 			PackVector vector;

@@ -24,6 +24,7 @@
  */
 #include "engine/engine_int.h"
 
+#include "access/twophase.h"
 #include "access/xact.h"
 #include "access/xlogutils.h"
 #include "storage/lock.h"
@@ -257,14 +258,20 @@ changing_holder(const LOCKTAG *tag)
 	for (int i = 0; i < n && !TransactionIdIsValid(xid); i++)
 	{
 		if (holders[i].procNumber == INVALID_PROC_NUMBER)
-			xid = holders[i].localTransactionId; /* a prepared transaction */
+			xid = holders[i].localTransactionId; /* prepared before the server started */
 		else
 		{
 			PGPROC *proc = ProcNumberGetProc(holders[i].procNumber);
+			bool more;
 
-			/* It may have ended since: then the caller finds the row's new state by itself. */
+			/*
+			 * A prepared transaction keeps the virtual id of the backend that began it. Neither that nor
+			 * running: it has ended since, and the caller finds the row's new state by itself.
+			 */
 			if (proc != NULL && compat_proc_lxid(proc) == holders[i].localTransactionId)
 				xid = proc->xid;
+			else
+				xid = TwoPhaseGetXidByVirtualXID(holders[i], &more);
 		}
 	}
 	/* a hot standby's array is kept by the lock manager */

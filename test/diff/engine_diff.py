@@ -30,6 +30,9 @@ from diff_schema import Schema
 from diff_statements import KNOBS, Statements
 
 WAIT_LIMIT = 60
+# who waits for what, when one arm waits and the other does not
+LOCKS = ("SELECT a.pid, a.query, l.locktype, l.page, l.tuple, l.transactionid, l.mode, pg_blocking_pids(a.pid) "
+         "FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT granted")
 # errors that say that the statements made here are wrong, or the server is
 UNEXPECTED = ('XX000', 'XX001', 'XX002', '42601', '42703', '42P01', '42883', '42804', '42846', '53200', '57P01')
 
@@ -113,10 +116,11 @@ class Session:
         self.error = ''             # of the last statement
         self.current = None         # a cursor FOR UPDATE that stands on a row
         self.prepared = {}          # statements: name, number of parameters
+        self.cursor = False         # one was opened in this transaction
 
     def end(self):
         self.open = self.failed = self.ddl = False
-        self.savepoints, self.cursors, self.rows, self.current, self.schema = [], [], 0, None, None
+        self.savepoints, self.cursors, self.rows, self.current, self.schema, self.cursor = [], [], 0, None, None, False
 
 
 class WaitsForLock(Exception):
@@ -218,6 +222,7 @@ class Game:
             if waits == [False, True] and (results[0] or '').startswith('ERROR:  23505') and time.time() - start > 3:
                 raise WaitsForLock
             if any(waits) and time.time() - start > 3:
+                self.note(self.control.run(LOCKS))
                 self.fail('session %d waits on %s, the other arm gave %s' % (
                     session.number, [a.table for a, w in zip(arms, waits) if w], [r for r in results if r is not None]))
 
@@ -353,6 +358,7 @@ class Game:
             self.settle(session, 'DECLARE %s SCROLL CURSOR %s FOR SELECT * FROM @t t %s ORDER BY id, v, t::text' % (
                 name, rng.choice(['', '', '', 'WITH HOLD']), rng.choice(['', 'WHERE ' + self.statements.where(), 'WHERE id > 0'])))
             session.cursors.append(name)
+            session.cursor = True
         elif pick < 0.40 and session.cursors and len(session.savepoints) == 0:
             self.settle(session, 'FETCH %s FROM %s' % (rng.choice(['3', '20', 'BACKWARD 5', 'FIRST', 'LAST', 'ABSOLUTE 7', 'RELATIVE -2']),
                                                        rng.choice(session.cursors)))
@@ -363,7 +369,7 @@ class Game:
         elif pick < 0.50:
             # one knob each time; who comes after sees it too
             self.settle(session, 'SET ' + rng.choice(KNOBS))
-        elif pick < (0.58 if alone else 0.52) and not others:
+        elif pick < (0.58 if alone else 0.52) and not others and not session.cursor:     # which index it holds is the plan's
             session.ddl = True
             self.change_schema(session)
         else:
@@ -380,6 +386,7 @@ class Game:
             if session.error or session.waiting:
                 return
             session.current = name
+            session.cursor = True
             session.rows += 1
             self.settle(session, 'FETCH 1 FROM ' + name)
         else:

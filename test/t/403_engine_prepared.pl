@@ -42,7 +42,10 @@ sub held
 		[ "UPDATE p SET v = 9 WHERE id = $base",         'an update of the updated row' ],
 		[ "DELETE FROM p WHERE id = $base + 1",          'a delete of the deleted row' ],
 		[ "UPDATE p SET v = 9 WHERE id = $base + 3",     'an update of the locked row' ],
-		[ "INSERT INTO p VALUES ($base * 1000 + 1, 0)",  'an insert of the inserted key' ])
+		[ "INSERT INTO p VALUES ($base * 1000 + 1, 0)",  'an insert of the inserted key' ],
+		[ "INSERT INTO p VALUES ($base, 0)",             'an insert of the key of the updated row' ],
+		[ "INSERT INTO p VALUES ($base + 1, 0)",         'an insert of the key of the deleted row' ],
+		[ "INSERT INTO p VALUES ($base + 1, 0) ON CONFLICT DO NOTHING", 'an upsert of the key of the deleted row' ])
 	{
 		my ($out, $err) = ('', '');
 		$node->psql('postgres', "SET lock_timeout = '200ms'; $case->[0]", stdout => \$out, stderr => \$err);

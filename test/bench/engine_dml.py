@@ -86,30 +86,31 @@ def filling(bench, rows, path):
 
 
 def changing(bench, rows):
-    """On the tables with primary keys that filling() leaves."""
-    def settle():
-        for arm in ARMS:
-            bench.psql('VACUUM (ANALYZE) t_' + arm)
-        bench.psql('CHECKPOINT')
+    tenth = rows // 10
+
+    def fill(arm):
+        """A table as after a load and the VACUUM that follows it."""
+        create(bench, 't_' + arm, arm)
+        bench.psql('INSERT INTO t_%s SELECT * FROM source' % arm, 'VACUUM (ANALYZE) t_' + arm)
+
+    def update(first):
+        return lambda arm, i: "UPDATE t_%s SET amount = amount + 1, status = 'paid' WHERE id %% 10 = %d" % (
+            arm, first + i)
 
     def upsert(source):
         return lambda arm, i: '''INSERT INTO t_{0} SELECT * FROM {1} ON CONFLICT (id) DO UPDATE
 SET amount = excluded.amount + t_{0}.amount, status = excluded.status'''.format(arm, source)
 
-    tenth = rows // 10
-    settle()
-    rounds(bench, 'UPDATE of 10 %', tenth, 1.0,
-           lambda arm, i: "UPDATE t_%s SET amount = amount + 1, status = 'paid' WHERE id %% 10 = %d" % (arm, i))
-    rounds(bench, 'DELETE of 10 %', tenth, 1.0,
-           lambda arm, i: 'DELETE FROM t_%s WHERE id %% 10 = %d' % (arm, 9 - i))
-    for arm in ARMS:
-        create(bench, 't_' + arm, arm)
-        bench.psql('INSERT INTO t_%s SELECT * FROM source' % arm)
+    def delete(arm, i):
+        return 'DELETE FROM t_%s WHERE id %% 10 = %d' % (arm, 9 - i)
+
     bench.psql('CREATE UNLOGGED TABLE shuffled AS SELECT * FROM source ORDER BY hashint8(id)', 'ANALYZE source',
                'ANALYZE shuffled')
-    settle()
-    rounds(bench, 'upsert of %.1f M conflicting rows' % (rows / 1e6), rows, 1.0, upsert('source'), n=2)
-    rounds(bench, '  the same in random order', rows, 1.0, upsert('shuffled'), n=2)
+    rounds(bench, 'UPDATE of 10 %', tenth, 1.0, update(0), fill)
+    rounds(bench, '  of another 10 %, and another', tenth, 1.0, update(1), n=2)
+    rounds(bench, 'DELETE of 10 %', tenth, 1.0, delete, fill)
+    rounds(bench, 'upsert of %.1f M conflicting rows' % (rows / 1e6), rows, 1.0, upsert('source'), fill, n=2)
+    rounds(bench, '  the same in random order', rows, 1.0, upsert('shuffled'), fill, n=2)
     bench.equal('magic.verify', bench.psql("SELECT * FROM magic.verify('t_magic') LIMIT 5"), '')
     bench.psql('DROP TABLE shuffled')
 

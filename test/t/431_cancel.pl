@@ -1,0 +1,147 @@
+# Statements that are cancelled, time out or lose their backend at any moment, also inside subtransactions
+# that catch it, during DML, COPY, CREATE INDEX, REINDEX, VACUUM, VACUUM FULL, merges and commits: what
+# committed is there, nothing else is, and the table equals its heap twin.
+use strict;
+use warnings;
+
+use EngineTest;
+use IPC::Run;
+use MagicTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time usleep);
+
+my $seed = $ENV{SEED} // int(rand(1e9));
+srand($seed);
+diag("seed $seed");
+my $seconds = $ENV{SECONDS} // (long_run() ? 120 : 5);
+my $node = magic_node('cancel', conf => "autovacuum = on\nautovacuum_naptime = 1\nshared_buffers = 16MB\nmax_connections = 40\njit = off");
+create_twins($node, 3000);
+
+my $dir = PostgreSQL::Test::Utils::tempdir();
+chmod 0755, $dir;
+$node->safe_psql('postgres', <<"SQL");
+CREATE INDEX tm_n ON tm (n);
+CREATE EXTENSION amcheck;
+COPY (SELECT g, g % 100, repeat('copied ', 20) || g, 1 FROM generate_series(1, 3000) g) TO '$dir/rows';
+CREATE SEQUENCE batch;
+-- many rows of one batch, as one statement in each table
+CREATE FUNCTION bulk(kind int) RETURNS void LANGUAGE plpgsql AS
+\$\$
+DECLARE
+	base int := 2000000 + nextval('batch') * 10000;
+	gone int[];
+BEGIN
+	IF kind = 0 THEN
+		INSERT INTO tm SELECT base + g, g % 100, 'bulk ' || g, g FROM generate_series(1, 4000) g;
+		INSERT INTO th SELECT base + g, g % 100, 'bulk ' || g, g FROM generate_series(1, 4000) g;
+	ELSIF kind = 1 THEN
+		WITH x AS (UPDATE tm SET v = v + 1 WHERE id >= 2000000 AND id % 3 = 0 RETURNING id) SELECT array_agg(id) INTO gone FROM x;
+		UPDATE th SET v = v + 1 WHERE id = ANY (gone);
+	ELSIF kind = 2 OR kind = 4 THEN
+		WITH x AS (DELETE FROM tm WHERE id >= 2000000 AND (id % 5 = 0 OR kind = 4) RETURNING id) SELECT array_agg(id) INTO gone FROM x;
+		DELETE FROM th WHERE id = ANY (gone);
+	ELSE
+		CREATE TEMPORARY TABLE copied (LIKE tm) ON COMMIT DROP;
+		COPY copied FROM '$dir/rows';
+		UPDATE copied SET id = id + base;
+		INSERT INTO tm SELECT * FROM copied;
+		INSERT INTO th SELECT * FROM copied;
+		DROP TABLE copied;
+	END IF;
+END \$\$;
+-- catches its cancellation and goes on: the subtransaction is gone in both tables
+CREATE FUNCTION caught(bulk_kind int, kind int, k int, val int) RETURNS void LANGUAGE plpgsql AS
+\$\$
+BEGIN
+	PERFORM op(kind, k, val);
+	BEGIN
+		PERFORM op(kind * 7 % 100, k + 1, val);
+		PERFORM bulk(bulk_kind);
+		PERFORM op(kind * 3 % 100, k + 2, val);
+	EXCEPTION WHEN query_canceled THEN
+		PERFORM op(kind * 5 % 100, k + 3, val);
+	END;
+	PERFORM op(kind * 11 % 100, k + 4, val);
+END \$\$;
+SQL
+open my $rows, '<', "$dir/rows" or die;
+close $rows;
+
+# A session's script: statements whose errors it does not mind.
+sub script
+{
+	my ($name) = @_;
+	my @lines = ('SET lock_timeout = 200; SET deadlock_timeout = 20;');
+	for (1 .. 400)
+	{
+		my ($kind, $k, $val, $bulk) = (int rand 100, 1 + int rand 4000, 1 + int rand 100, int rand 4);
+		my $what = int rand 20;
+		push @lines, 'SET statement_timeout = ' . (rand() < 0.3 ? 0 : 1 + int(exp(rand(5)))) . ';';
+		push @lines,
+		    $what < 5  ? "BEGIN; SELECT op($kind, $k, $val); SELECT sub_op($val, $k, $kind); COMMIT;"
+		  : $what < 8  ? "BEGIN; SELECT bulk($bulk); COMMIT;"
+		  : $what < 12 ? "BEGIN; SELECT caught($bulk, $kind, $k, $val); SAVEPOINT s; SELECT bulk($bulk); ROLLBACK TO s; COMMIT;"
+		  : $what == 12 ? 'SELECT bulk(4);'
+		  : $what == 13 ? 'VACUUM tm;'
+		  : $what == 14 ? "SELECT merge('tm');"
+		  : $what == 15 ? "CREATE INDEX extra_$name ON tm (v, id); DROP INDEX IF EXISTS extra_$name;"
+		  : $what == 16 ? (rand() < 0.3 ? 'VACUUM FULL tm;' : 'REINDEX INDEX tm_v;')
+		  : $what == 17 ? "BEGIN; COPY tm (id, v, t, n) FROM '$dir/rows'; ROLLBACK;"
+		  : $what == 18 ? "BEGIN; TRUNCATE tm; SELECT bulk(0); ROLLBACK;"
+		  : 'SET enable_seqscan = off; SELECT sum(v), max(t) FROM tm WHERE v BETWEEN 5 AND 60; SELECT count(*) FROM tm WHERE n > 100; RESET enable_seqscan;';
+	}
+	return join("\n", @lines) . "\n";
+}
+
+my $log_at = 0;
+for my $phase ('time out', 'are cancelled', 'are terminated')
+{
+	my (%sessions, $count);
+	my $end = time + $seconds;
+	my $start = sub {
+		my ($i) = @_;
+		my $name = "s$i" . '_' . ++$count;
+		append_to_file("$dir/$name.sql", script($name));
+		my ($out, $err) = ('', '');
+		$sessions{$i} = IPC::Run::start(
+			[ 'psql', '-Xq', '-d', $node->connstr('postgres') . " application_name=victim", '-f', "$dir/$name.sql" ],
+			'<', \undef, '>', '/dev/null', '2>', "$dir/$name.err");
+	};
+	$start->($_) for 1 .. 4;
+	my $killer = $node->background_psql('postgres');
+	while (time < $end)
+	{
+		usleep(int(rand(30_000)));
+		$killer->query_safe('SELECT ' . ($phase eq 'are cancelled' ? 'pg_cancel_backend' : 'pg_terminate_backend') .
+			"(pid) FROM pg_stat_activity WHERE application_name = 'victim' AND state <> 'idle' ORDER BY random() LIMIT 1")
+		  if $phase ne 'time out';
+		for my $i (keys %sessions)
+		{
+			eval { $sessions{$i}->pump_nb };
+			next if $sessions{$i}->pumpable;
+			eval { $sessions{$i}->finish };
+			$start->($i);
+		}
+	}
+	$killer->query_safe("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'victim'") for 1 .. 2;
+	$killer->quit;
+	for (values %sessions) { eval { $_->finish }; }
+	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'victim'");
+	compare_twins($node, "statements that $phase");
+
+	# What may be raised: time-outs, cancellations, waits for locks, keys that exist.
+	my $log = slurp_file($node->logfile, $log_at);
+	$log_at += length $log;
+	my %messages;
+	$messages{$1}++ while $log =~ /(?:ERROR|FATAL|PANIC|WARNING):  (.*)/g;
+	my @unexpected = grep { !/canceling statement|deadlock detected|duplicate key|terminating connection due to administrator command|current transaction is aborted|canceling autovacuum|SAVEPOINT can only|could not serialize|could not obtain lock|relation "extra_|there is no transaction|savepoint "s" does not exist|ROLLBACK TO SAVEPOINT/ } sort keys %messages;
+	is(join("\n", @unexpected), '', "statements that $phase: only the errors that were provoked");
+	unlike($log, qr/terminated by signal/, "statements that $phase: no crash");
+	note("$messages{$_} $_") for sort keys %messages;
+	$node->safe_psql('postgres', 'DELETE FROM tm WHERE id >= 1000000; DELETE FROM th WHERE id >= 1000000');
+	$node->safe_psql('postgres', 'VACUUM tm');
+	compare_twins($node, "statements that $phase, after VACUUM");
+}
+$node->stop;
+done_testing();

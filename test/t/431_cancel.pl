@@ -14,59 +14,14 @@ use Time::HiRes qw(time usleep);
 my $seed = $ENV{SEED} // int(rand(1e9));
 srand($seed);
 diag("seed $seed");
-my $seconds = $ENV{SECONDS} // (long_run() ? 120 : 5);
+my $seconds = $ENV{SECONDS} // (long_run() ? 120 : 4);
 my $node = magic_node('cancel', conf => "autovacuum = on\nautovacuum_naptime = 1\nshared_buffers = 16MB\nmax_connections = 40\njit = off");
 create_twins($node, 3000);
 
 my $dir = PostgreSQL::Test::Utils::tempdir();
 chmod 0755, $dir;
-$node->safe_psql('postgres', <<"SQL");
-CREATE INDEX tm_n ON tm (n);
-CREATE EXTENSION amcheck;
-COPY (SELECT g, g % 100, repeat('copied ', 20) || g, 1 FROM generate_series(1, 3000) g) TO '$dir/rows';
-CREATE SEQUENCE batch;
--- many rows of one batch, as one statement in each table
-CREATE FUNCTION bulk(kind int) RETURNS void LANGUAGE plpgsql AS
-\$\$
-DECLARE
-	base int := 2000000 + nextval('batch') * 10000;
-	gone int[];
-BEGIN
-	IF kind = 0 THEN
-		INSERT INTO tm SELECT base + g, g % 100, 'bulk ' || g, g FROM generate_series(1, 4000) g;
-		INSERT INTO th SELECT base + g, g % 100, 'bulk ' || g, g FROM generate_series(1, 4000) g;
-	ELSIF kind = 1 THEN
-		WITH x AS (UPDATE tm SET v = v + 1 WHERE id >= 2000000 AND id % 3 = 0 RETURNING id) SELECT array_agg(id) INTO gone FROM x;
-		UPDATE th SET v = v + 1 WHERE id = ANY (gone);
-	ELSIF kind = 2 OR kind = 4 THEN
-		WITH x AS (DELETE FROM tm WHERE id >= 2000000 AND (id % 5 = 0 OR kind = 4) RETURNING id) SELECT array_agg(id) INTO gone FROM x;
-		DELETE FROM th WHERE id = ANY (gone);
-	ELSE
-		CREATE TEMPORARY TABLE copied (LIKE tm) ON COMMIT DROP;
-		COPY copied FROM '$dir/rows';
-		UPDATE copied SET id = id + base;
-		INSERT INTO tm SELECT * FROM copied;
-		INSERT INTO th SELECT * FROM copied;
-		DROP TABLE copied;
-	END IF;
-END \$\$;
--- catches its cancellation and goes on: the subtransaction is gone in both tables
-CREATE FUNCTION caught(bulk_kind int, kind int, k int, val int) RETURNS void LANGUAGE plpgsql AS
-\$\$
-BEGIN
-	PERFORM op(kind, k, val);
-	BEGIN
-		PERFORM op(kind * 7 % 100, k + 1, val);
-		PERFORM bulk(bulk_kind);
-		PERFORM op(kind * 3 % 100, k + 2, val);
-	EXCEPTION WHEN query_canceled THEN
-		PERFORM op(kind * 5 % 100, k + 3, val);
-	END;
-	PERFORM op(kind * 11 % 100, k + 4, val);
-END \$\$;
-SQL
-open my $rows, '<', "$dir/rows" or die;
-close $rows;
+$node->safe_psql('postgres', 'CREATE INDEX tm_n ON tm (n); CREATE EXTENSION amcheck');
+create_bulk($node, "$dir/rows");
 
 # A session's script: statements whose errors it does not mind.
 sub script

@@ -21,7 +21,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(access_method engine_helpers create_twins start_load stop_load compare_twins check_table);
+our @EXPORT = qw(access_method engine_helpers create_twins create_bulk start_load stop_load compare_twins check_table);
 
 sub access_method { return $ENV{MAGIC_ENGINE_AM} || 'magic'; }
 
@@ -93,6 +93,57 @@ BEGIN
 	END IF;
 EXCEPTION WHEN SQLSTATE 'P0099' THEN
 	NULL;
+END \$\$;
+SQL
+	return;
+}
+
+# bulk(kind) and caught(...): statements of thousands of rows on the twins, which are rows of ids from
+# 2,000,000 on. file: where 3,000 rows for COPY go.
+sub create_bulk
+{
+	my ($node, $file) = @_;
+	$node->safe_psql('postgres', <<"SQL");
+COPY (SELECT g, g % 100, repeat('copied ', 20) || g, 1 FROM generate_series(1, 3000) g) TO '$file';
+CREATE SEQUENCE batch;
+-- many rows of one batch, as one statement in each table
+CREATE FUNCTION bulk(kind int) RETURNS void LANGUAGE plpgsql AS
+\$\$
+DECLARE
+	base int := 2000000 + nextval('batch') * 10000;
+	gone int[];
+BEGIN
+	IF kind = 0 THEN
+		INSERT INTO tm SELECT base + g, g % 100, 'bulk ' || g, g FROM generate_series(1, 4000) g;
+		INSERT INTO th SELECT base + g, g % 100, 'bulk ' || g, g FROM generate_series(1, 4000) g;
+	ELSIF kind = 1 THEN
+		WITH x AS (UPDATE tm SET v = v + 1 WHERE id >= 2000000 AND id % 3 = 0 RETURNING id) SELECT array_agg(id) INTO gone FROM x;
+		UPDATE th SET v = v + 1 WHERE id = ANY (gone);
+	ELSIF kind = 2 OR kind = 4 THEN
+		WITH x AS (DELETE FROM tm WHERE id >= 2000000 AND (id % 5 = 0 OR kind = 4) RETURNING id) SELECT array_agg(id) INTO gone FROM x;
+		DELETE FROM th WHERE id = ANY (gone);
+	ELSE
+		CREATE TEMPORARY TABLE copied (LIKE tm) ON COMMIT DROP;
+		COPY copied FROM '$file';
+		UPDATE copied SET id = id + base;
+		INSERT INTO tm SELECT * FROM copied;
+		INSERT INTO th SELECT * FROM copied;
+		DROP TABLE copied;
+	END IF;
+END \$\$;
+-- catches its cancellation and goes on: the subtransaction is gone in both tables
+CREATE FUNCTION caught(bulk_kind int, kind int, k int, val int) RETURNS void LANGUAGE plpgsql AS
+\$\$
+BEGIN
+	PERFORM op(kind, k, val);
+	BEGIN
+		PERFORM op(kind * 7 % 100, k + 1, val);
+		PERFORM bulk(bulk_kind);
+		PERFORM op(kind * 3 % 100, k + 2, val);
+	EXCEPTION WHEN query_canceled OR disk_full OR out_of_memory THEN
+		PERFORM op(kind * 5 % 100, k + 3, val);
+	END;
+	PERFORM op(kind * 11 % 100, k + 4, val);
 END \$\$;
 SQL
 	return;

@@ -19,3 +19,6 @@ BEGIN
 	END IF;
 END
 $$;
+
+-- The tables of the extension are heap tables, whatever the server's default is; set until the script ends.
+SET LOCAL default_table_access_method = heap;

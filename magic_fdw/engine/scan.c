@@ -431,6 +431,10 @@ scan_rescan(TableScanDesc sscan, struct ScanKeyData *key, bool set_params, bool 
 		return;
 	}
 	end_blocks(scan);
+	/* who looks again at what is there now wants to see what has changed */
+	if (scan->own_snapshot)
+		UnregisterSnapshot(scan->own_snapshot);
+	scan->own_snapshot = NULL;
 	scan->from = 0;
 	scan->to = InvalidRowNumber;
 }
@@ -449,9 +453,18 @@ scan_metadata_snapshot(MagicScanDesc *scan)
 static void
 begin_blocks(MagicScanDesc *scan, TupleTableSlot *slot)
 {
-	bool any =
-		scan->base.rs_snapshot != NULL && scan->base.rs_snapshot->snapshot_type == SNAPSHOT_ANY;
+	Snapshot snapshot = scan->base.rs_snapshot;
+	bool any = snapshot != NULL && snapshot->snapshot_type == SNAPSHOT_ANY;
 
+	/*
+	 * Logical replication looks for a row so and waits for the transactions that are told here. None are:
+	 * it locks the row then, and looks again if it has changed.
+	 */
+	if (snapshot != NULL && snapshot->snapshot_type == SNAPSHOT_DIRTY)
+	{
+		snapshot->xmin = snapshot->xmax = InvalidTransactionId;
+		snapshot->speculativeToken = 0;
+	}
 	scan->blocks =
 		block_scan_begin(scan->base.rs_rd, scan_desc(scan, slot), scan_metadata_snapshot(scan), any,
 						 scan->from, scan->to, scan->cxt);

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "feed/feed.h"
+#include "postmaster/bgworker.h"
 
 /* feed_row.c: magic.feed as seen by workers; all of it inside a transaction of the caller */
 typedef struct FeedRow
@@ -40,6 +41,17 @@ extern int64 backoff_us(uint32 failures);
 /* process.c */
 extern void ingest_process_start(bool scanner);
 extern void ingest_pin_settings(const char *application_name);
+
+/* launcher.c */
+extern BackgroundWorkerHandle *launcher_start_process(const char *library, const char *function,
+													  const char *name, Datum arg, char extra);
+extern bool launcher_handle_is_gone(BackgroundWorkerHandle *handle);
+extern Oid launcher_find_database(Oid database);
+
+/* compactors.c: the launcher's part in compaction */
+extern void compactors_set_latch(Latch *latch);
+extern TimestampTz compactors_serve(void);
+extern void compactors_note_database(void);
 
 extern PGDLLEXPORT void magic_launcher_main(Datum arg);
 extern PGDLLEXPORT void magic_scanner_main(Datum arg);

@@ -1,6 +1,7 @@
 /*
  * launcher.c
- *		The process that keeps one worker running for every feed that is wanted.
+ *		The process that keeps one worker running for every feed that is wanted, and a compaction worker
+ *		in every database that has something to merge (compactors.c).
  *
  * It owns the life of slots: it sends scanners that fill them, starts a worker for each slot that is
  * wanted and has none, and frees those of databases that are gone. It decides by what is in shared
@@ -49,10 +50,11 @@ launcher_left(int code, Datum arg)
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	shared->launcher_latch = NULL;
 	LWLockRelease(&shared->lock);
+	compactors_set_latch(NULL);
 }
 
-static bool
-handle_is_gone(BackgroundWorkerHandle *handle)
+bool
+launcher_handle_is_gone(BackgroundWorkerHandle *handle)
 {
 	pid_t pid;
 
@@ -60,8 +62,9 @@ handle_is_gone(BackgroundWorkerHandle *handle)
 }
 
 /* Registers a worker; NULL if max_worker_processes are in use. */
-static BackgroundWorkerHandle *
-start_process(const char *function, const char *name, Datum arg, char extra)
+BackgroundWorkerHandle *
+launcher_start_process(const char *library, const char *function, const char *name, Datum arg,
+					   char extra)
 {
 	BackgroundWorkerHandle *handle;
 	BackgroundWorker worker;
@@ -75,7 +78,7 @@ start_process(const char *function, const char *name, Datum arg, char extra)
 	worker.bgw_notify_pid = MyProcPid;
 	worker.bgw_main_arg = arg;
 	worker.bgw_extra[0] = extra;
-	strlcpy(worker.bgw_library_name, "magic_ingest", BGW_MAXLEN);
+	strlcpy(worker.bgw_library_name, library, BGW_MAXLEN);
 	strlcpy(worker.bgw_function_name, function, BGW_MAXLEN);
 	strlcpy(worker.bgw_name, name, BGW_MAXLEN);
 	strlcpy(worker.bgw_type, name, BGW_MAXLEN);
@@ -86,8 +89,8 @@ start_process(const char *function, const char *name, Datum arg, char extra)
 }
 
 /* pg_database as the launcher sees it: does `database` exist; if InvalidOid, any to look around in. */
-static Oid
-find_database(Oid database)
+Oid
+launcher_find_database(Oid database)
 {
 	Oid found = InvalidOid;
 	Relation relation;
@@ -153,7 +156,7 @@ next_scan(bool *find)
 		database = shared->scan_requests[--shared->n_scan_requests];
 	LWLockRelease(&shared->lock);
 	if (*find && !OidIsValid(database))
-		database = find_database(InvalidOid);
+		database = launcher_find_database(InvalidOid);
 	return database;
 }
 
@@ -181,7 +184,7 @@ start_scanner(void)
 	database = next_scan(&find);
 	if (!OidIsValid(database))
 		return;
-	if (!OidIsValid(find_database(database)))
+	if (!OidIsValid(launcher_find_database(database)))
 	{
 		forget_database(database);
 		if (find)
@@ -200,8 +203,8 @@ start_scanner(void)
 	shared->scanner_done = false;
 	LWLockRelease(&shared->lock);
 	launcher.scanner_database = database;
-	launcher.scanner = start_process("magic_scanner_main", "magic scanner",
-									 ObjectIdGetDatum(database), find ? 'f' : ' ');
+	launcher.scanner = launcher_start_process("magic_ingest", "magic_scanner_main", "magic scanner",
+											  ObjectIdGetDatum(database), find ? 'f' : ' ');
 	if (!launcher.scanner)
 	{
 		LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
@@ -220,7 +223,7 @@ reap_scanner(void)
 	FeedShared *shared = feed_api()->shared();
 	bool done;
 
-	if (!launcher.scanner || !handle_is_gone(launcher.scanner))
+	if (!launcher.scanner || !launcher_handle_is_gone(launcher.scanner))
 		return;
 	pfree(launcher.scanner);
 	launcher.scanner = NULL;
@@ -229,7 +232,7 @@ reap_scanner(void)
 	shared->scanner_database = InvalidOid; /* it may have died before it could say so */
 	LWLockRelease(&shared->lock);
 	ConditionVariableBroadcast(&shared->quiet);
-	if (!done && OidIsValid(find_database(launcher.scanner_database)))
+	if (!done && OidIsValid(launcher_find_database(launcher.scanner_database)))
 		launcher.next_rescan = GetCurrentTimestamp() + NO_SLOT_RETRY_MS * INT64CONST(1000);
 }
 
@@ -250,8 +253,8 @@ start_worker(int index, FeedSlot *slot)
 {
 	char detail[FEED_DETAIL_LEN];
 
-	launcher.workers[index] =
-		start_process("magic_worker_main", "magic feed worker", Int32GetDatum(index), ' ');
+	launcher.workers[index] = launcher_start_process(
+		"magic_ingest", "magic_worker_main", "magic feed worker", Int32GetDatum(index), ' ');
 	if (launcher.workers[index])
 		return;
 	snprintf(detail, sizeof(detail), "max_worker_processes is %d; %d more are needed",
@@ -295,7 +298,7 @@ serve_slots(void)
 
 		if (launcher.workers[i])
 		{
-			if (!handle_is_gone(launcher.workers[i]))
+			if (!launcher_handle_is_gone(launcher.workers[i]))
 				continue;
 			reap_worker(i, slot);
 		}
@@ -313,6 +316,12 @@ serve_slots(void)
 			start_worker(i, slot);
 	}
 	return next;
+}
+
+static TimestampTz
+earlier(TimestampTz a, TimestampTz b)
+{
+	return a == 0 || (b != 0 && b < a) ? b : a;
 }
 
 static long
@@ -340,6 +349,7 @@ magic_launcher_main(Datum arg)
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	shared->launcher_latch = MyLatch;
 	LWLockRelease(&shared->lock);
+	compactors_set_latch(MyLatch);
 
 	for (;;)
 	{
@@ -358,7 +368,7 @@ magic_launcher_main(Datum arg)
 		}
 		reap_scanner();
 		start_scanner();
-		next = serve_slots();
+		next = earlier(serve_slots(), compactors_serve());
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, nap_ms(next),
 						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);

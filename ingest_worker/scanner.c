@@ -196,7 +196,10 @@ magic_scanner_main(Datum arg)
 	if (find)
 		find_databases();
 	if (feed_extension_exists() && !feed_api()->is_held(MyDatabaseId, 0))
+	{
 		n = read_feeds(&feeds);
+		compactors_note_database();
+	}
 	without = update_slots(feeds, n);
 	SPI_finish();
 	PopActiveSnapshot();

@@ -326,7 +326,7 @@ inprocess_compact(MagicConnection *conn, Oid relid)
 	if (engine_is_magic(rel))
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
-		merged = engine_compact(rel, false);
+		merged = engine_compact(rel);
 		PopActiveSnapshot();
 	}
 	table_close(rel, NoLock);

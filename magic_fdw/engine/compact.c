@@ -11,8 +11,13 @@
  * One merge of a table at a time: a lock held to the end of the transaction (compaction_lock). Writers
  * and readers are not held up. The replaced extents go to magic.free_extent and are used again when the
  * merging transaction is older than every snapshot; a conflict record for standbys comes first.
+ *
+ * Folding needs room for the new packs before the old ones' pages can be used again. Except in VACUUM it
+ * goes on only while the pages that are waiting for that are a small part of the file (UNSETTLED_PART), so
+ * the file does not swell however many packs have dead rows; the compaction worker comes again.
  */
 #include "engine/engine_int.h"
+#include "engine/compaction.h"
 
 #include "access/table.h"
 #include "access/transam.h"
@@ -43,6 +48,14 @@
 /* A pack is rewritten when this part of its rows is dead for everybody. */
 #define FOLD_FRACTION 0.1
 
+/* Freed pages that wait to be used again: this part (one in n) of the file, or a few, end folding. */
+#define UNSETTLED_PART 16
+#define UNSETTLED_PAGES 16
+
+/* Free pages at the end of the file for which the worker locks the table: one in n, or more than these. */
+#define TAIL_PART 16
+#define TAIL_PAGES 16
+
 PG_FUNCTION_INFO_V1(magic_compact);
 PGDLLEXPORT Datum magic_compact(PG_FUNCTION_ARGS);
 
@@ -66,8 +79,10 @@ Datum
 magic_compact(PG_FUNCTION_ARGS)
 {
 	Relation rel = open_own_table(PG_GETARG_OID(0), RowExclusiveLock);
+	CompactRequest request = {.mode = COMPACT_FULL};
+	CompactResult result;
 
-	(void) engine_compact(rel, true);
+	compact_table(rel, &request, &result);
 	table_close(rel, NoLock);
 	PG_RETURN_VOID();
 }
@@ -186,10 +201,37 @@ typedef struct Merge
 	PackList *versions; /* every directory row that is not dead */
 	DeleteMap *folded;	/* rows of `settled` that no pack holds any more */
 	PackWriter *writer;
-	int64 replaced;
-	bool moved;		  /* packs to other extents */
+	const CompactRequest *request;
+	CompactResult *result;
+	uint64 fold_pages; /* pages that folding may still write */
+	bool fold_any;	   /* one pack, whatever its size */
+	uint64 freed;	   /* pages */
+	TransactionId horizon;
+	FreeExtent *free; /* as it began */
+	int nfree;
+	bool moved;	 /* packs to other extents */
+	bool joined; /* free extents */
+	bool deltas_changed;
 	uint32 remaining; /* directory rows and deltas after the merge */
 } Merge;
+
+/* Has this step done what it may? Then there is more to do. */
+static bool
+budget_spent(Merge *merge)
+{
+	if (merge->request->budget == 0 || merge->result->bytes < merge->request->budget)
+		return false;
+	merge->result->more = true;
+	return true;
+}
+
+static void
+pause_point(Merge *merge)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (merge->request->pause != NULL)
+		merge->request->pause(merge->rel);
+}
 
 static double
 dead_fraction(Merge *merge, const PackEntry *pack)
@@ -229,7 +271,7 @@ append_pack(Merge *merge, const PackEntry *pack, RowNumber base)
 	{
 		int n = pack_block_rows(reader, block);
 
-		CHECK_FOR_INTERRUPTS();
+		pause_point(merge);
 		pack_block_positions(reader, block, positions);
 		block_columns_set(columns, reader, NULL, block, n);
 		for (int att = 0; att < desc->natts; att++)
@@ -267,7 +309,10 @@ merge_packs(Merge *merge, int from, int to)
 	if (merge->writer == NULL)
 		merge->writer = pack_writer_create(RelationGetDescr(merge->rel), CurrentMemoryContext);
 	for (int i = from; i < to; i++)
+	{
 		append_pack(merge, &packs[i], base);
+		merge->result->bytes += packs[i].length;
+	}
 	if (pack_writer_rows(merge->writer) > 0)
 	{
 		PackBytes bytes;
@@ -283,6 +328,8 @@ merge_packs(Merge *merge, int from, int to)
 		else
 			storage_write_pack(merge->rel, &bytes, &entry.extent);
 		directory_insert(merge->storage, &entry, GetCurrentCommandId(true));
+		merge->result->bytes += bytes.length;
+		merge->result->written += bytes.length;
 		pfree(bytes.data);
 	}
 	pack_writer_reset(merge->writer);
@@ -291,8 +338,9 @@ merge_packs(Merge *merge, int from, int to)
 		directory_delete(&packs[i]);
 		if (packs[i].extent.pages > 0)
 			free_extent_insert(merge->storage, &packs[i].extent);
+		merge->freed += packs[i].extent.pages;
 	}
-	merge->replaced += to - from;
+	merge->result->replaced += to - from;
 }
 
 /*
@@ -398,10 +446,29 @@ run_start(Merge *merge, int from, int to)
 	return start;
 }
 
+/* Rewrites a pack without its dead rows, if they are many and there is room for both. */
+static void
+fold_pack(Merge *merge, int i)
+{
+	const PackEntry *pack = &merge->packs->packs[i];
+
+	if (dead_fraction(merge, pack) < FOLD_FRACTION || budget_spent(merge))
+		return;
+	/* where the worker waits for nothing yet, one pack may always be folded, however large */
+	if (pack->extent.pages > merge->fold_pages && !merge->fold_any)
+	{
+		merge->result->unsettled = true;
+		return;
+	}
+	merge->fold_pages -= Min(pack->extent.pages, merge->fold_pages);
+	merge->fold_any = false;
+	merge_packs(merge, i, i + 1);
+}
+
 static void
 merge_runs(Merge *merge, bool full)
 {
-	for (int i = 0; i < merge->packs->n;)
+	for (int i = 0; i < merge->packs->n && !merge->result->more;)
 	{
 		int end = run_end(merge, i, full);
 		int start;
@@ -409,13 +476,12 @@ merge_runs(Merge *merge, bool full)
 		CHECK_FOR_INTERRUPTS();
 		if (end == i)
 		{
-			if (dead_fraction(merge, &merge->packs->packs[i]) >= FOLD_FRACTION)
-				merge_packs(merge, i, i + 1);
+			fold_pack(merge, i);
 			i++;
 			continue;
 		}
 		start = full ? i : run_start(merge, i, end);
-		if (end - start > 1)
+		if (end - start > 1 && !budget_spent(merge))
 			merge_packs(merge, start, end);
 		i = end;
 	}
@@ -432,49 +498,108 @@ compare_extents_down(const void *a, const void *b)
 	return x > y ? -1 : x < y;
 }
 
-/* Pages that could be used now, by transactions that are over. */
-static uint64
-settled_free_pages(Merge *merge, TransactionId horizon)
+static int
+compare_free_extents(const void *a, const void *b)
 {
-	FreeExtent *list;
-	int n = free_extent_list(merge->storage, merge->snapshot, &list);
-	uint64 pages = 0;
+	BlockNumber x = ((const FreeExtent *) a)->extent.first;
+	BlockNumber y = ((const FreeExtent *) b)->extent.first;
 
-	for (int i = 0; i < n; i++)
-		if (TransactionIdPrecedes(list[i].xmin, horizon))
-			pages += list[i].extent.pages;
-	pfree(list);
-	return pages;
+	return x < y ? -1 : x > y;
+}
+
+/* Makes one of the free extents [from, to), which follow each other, so that a larger pack fits. */
+static void
+join_free_extents(Merge *merge, FreeExtent *list, int from, int to)
+{
+	Extent joined = {.first = list[from].extent.first};
+
+	for (int i = from; i < to; i++)
+	{
+		/* somebody takes it just now */
+		if (!free_extent_delete(&list[i].tid))
+		{
+			if (joined.pages > 0)
+				free_extent_insert(merge->storage, &joined);
+			joined.first = list[i].extent.first + list[i].extent.pages;
+			joined.pages = 0;
+		}
+		else
+			joined.pages += list[i].extent.pages;
+	}
+	if (joined.pages > 0)
+		free_extent_insert(merge->storage, &joined);
+}
+
+/* The table's free pages: those that may be used now, and those that older snapshots may still read. */
+static void
+count_free_pages(Merge *merge, uint64 *settled, uint64 *unsettled)
+{
+	*settled = *unsettled = 0;
+	for (int i = 0; i < merge->nfree; i++)
+		*(TransactionIdPrecedes(merge->free[i].xmin, merge->horizon) ? settled : unsettled) +=
+			merge->free[i].extent.pages;
+}
+
+/* Joins free extents that follow each other and may be used now. This merge has used none. */
+static void
+join_neighbours(Merge *merge)
+{
+	FreeExtent *list = merge->free;
+	int end;
+
+	qsort(list, merge->nfree, sizeof(FreeExtent), compare_free_extents);
+	for (int i = 0; i < merge->nfree; i = end)
+	{
+		end = i + 1;
+		if (!TransactionIdPrecedes(list[i].xmin, merge->horizon))
+			continue;
+		while (end < merge->nfree && TransactionIdPrecedes(list[end].xmin, merge->horizon) &&
+			   list[end].extent.first == list[end - 1].extent.first + list[end - 1].extent.pages)
+			end++;
+		if (end - i > 1)
+		{
+			join_free_extents(merge, list, i, end);
+			merge->joined = true;
+		}
+	}
 }
 
 /*
- * Copies packs from the end of the file into free extents before them, so that a later VACUUM can cut
- * the file: as many pages as are free, if that is a good part of the file. Packs that this merge has
- * just written or replaced are left alone.
+ * Copies packs from the end of the file into free extents before them, so that the file can be cut later:
+ * as many pages as are free, if that is a good part of the file. If none fits, makes larger extents for the
+ * next time. The merge has replaced nothing.
  */
 static void
-move_packs_down(Merge *merge, TransactionId horizon)
+move_packs_down(Merge *merge, uint64 room)
 {
-	uint64 room = settled_free_pages(merge, horizon);
 	PackEntry *packs = merge->packs->packs;
 
-	if (merge->replaced > 0 || room < RelationGetNumberOfBlocks(merge->rel) / MOVE_FREE_PART)
+	if (room == 0 || room < RelationGetNumberOfBlocks(merge->rel) / MOVE_FREE_PART)
 		return;
 	qsort(packs, merge->packs->n, sizeof(PackEntry), compare_extents_down);
-	for (int i = 0;
-		 i < merge->packs->n && packs[i].extent.pages > 0 && room >= packs[i].extent.pages; i++)
+	for (int i = 0; i < merge->packs->n && room > 0; i++)
 	{
 		PackEntry moved = packs[i];
 
-		CHECK_FOR_INTERRUPTS();
+		pause_point(merge);
+		/* inline packs are no part of the file */
+		if (packs[i].extent.pages == 0 || packs[i].extent.pages > room)
+			continue;
+		if (budget_spent(merge))
+			return;
 		if (!storage_copy_pack_down(merge->rel, &packs[i].extent, packs[i].length, &moved.extent))
 			continue;
 		directory_insert(merge->storage, &moved, GetCurrentCommandId(true));
 		directory_delete(&packs[i]);
 		free_extent_insert(merge->storage, &packs[i].extent);
 		room -= packs[i].extent.pages;
+		merge->freed += packs[i].extent.pages;
+		merge->result->bytes += 2 * packs[i].length;
+		merge->result->written += packs[i].length;
 		merge->moved = true;
 	}
+	if (!merge->moved)
+		join_neighbours(merge);
 }
 
 /* ---------------------------------------------------------------- deltas */
@@ -595,6 +720,7 @@ tidy_deltas(Merge *merge, TransactionId horizon)
 				delta_delete(&tidy.old[d].tid);
 			if (rest != NULL)
 				delete_rows_of_block(merge->storage, block, rest, GetCurrentCommandId(true));
+			merge->deltas_changed = true;
 			merge->remaining++;
 		}
 		else
@@ -603,20 +729,117 @@ tidy_deltas(Merge *merge, TransactionId horizon)
 	}
 }
 
-/*
- * Merges and folds in the current transaction; see engine.h. VACUUM calls it too. Returns the packs
- * replaced.
- */
-int64
-compact_table(Relation rel, bool full, bool vacuuming)
+/* The worker's: is there something that can be done once what is there now is settled? */
+static bool
+worth_coming_again(Merge *merge, uint64 free_settled, uint64 free_unsettled)
 {
-	MemoryContext cxt;
-	MemoryContext old;
-	Merge merge = {.rel = rel};
-	TransactionId horizon;
+	DeleteMap *all;
+	BlockNumber nblocks = RelationGetNumberOfBlocks(merge->rel);
+
+	if (free_unsettled > 0 &&
+		free_settled + free_unsettled >= Max(TAIL_PAGES, nblocks / MOVE_FREE_PART))
+		return true;
+	all = delete_map_load(merge->storage, merge->snapshot, CurrentMemoryContext);
+	for (int i = 0; i < merge->packs->n; i++)
+	{
+		const PackEntry *pack = &merge->packs->packs[i];
+		uint64 dead = delete_map_count_range(all, pack->first, pack->first + pack->span);
+
+		if (dead >= pack->rows * FOLD_FRACTION && dead_fraction(merge, pack) < FOLD_FRACTION)
+			return true;
+	}
+	return false;
+}
+
+/* Pages at the end of the file that no snapshot can read are many. */
+static bool
+tail_is_free(Merge *merge)
+{
+	BlockNumber nblocks = RelationGetNumberOfBlocks(merge->rel);
+	BlockNumber end = 1;
+
+	for (int i = 0; i < merge->versions->n; i++)
+		if (merge->versions->packs[i].extent.pages > 0)
+			end = Max(end, merge->versions->packs[i].extent.first +
+							   merge->versions->packs[i].extent.pages);
+	return nblocks > end && nblocks - end >= Max(TAIL_PAGES, nblocks / TAIL_PART);
+}
+
+/* How many pages folding may write; see the file's head. */
+static uint64
+fold_room(Merge *merge, uint64 unsettled)
+{
+	uint64 allowed = Max(UNSETTLED_PAGES, RelationGetNumberOfBlocks(merge->rel) / UNSETTLED_PART);
+
+	if (merge->request->mode == COMPACT_VACUUM)
+		return PG_UINT64_MAX;
+	return allowed > unsettled ? allowed - unsettled : 0;
+}
+
+/* What all kinds of merging do, with the table's compaction lock held. */
+static void
+run_merge(Merge *merge)
+{
+	CompactMode mode = merge->request->mode;
+	TransactionId horizon = directory_horizon();
 	TransactionId newest;
 	MetaInfo info;
+	uint64 settled;
+	uint64 unsettled;
 
+	merge->storage = storage_id(merge->rel);
+	merge->horizon = horizon;
+	/* ranges first: what is not reserved any more is in the directory */
+	storage_read_meta_and_ranges(merge->rel, &info, &merge->reserved, &merge->nreserved);
+	merge->snapshot = latest_snapshot_register();
+	merge->versions = directory_load_any(merge->storage, horizon);
+	merge->packs = directory_load(merge->storage, merge->snapshot, 0, InvalidRowNumber);
+	merge->settled = delete_map_load_settled(merge->storage, merge->snapshot, horizon, &newest,
+											 CurrentMemoryContext);
+	merge->folded = delete_map_create(CurrentMemoryContext);
+	merge->nfree = free_extent_list(merge->storage, merge->snapshot, &merge->free);
+	count_free_pages(merge, &settled, &unsettled);
+	merge->fold_pages = fold_room(merge, unsettled);
+	merge->fold_any = mode == COMPACT_STEP && unsettled == 0;
+	merge_runs(merge, mode == COMPACT_FULL);
+	if (TransactionIdIsValid(newest))
+		tidy_deltas(merge, horizon);
+	if (mode == COMPACT_STEP && merge->result->replaced == 0)
+		merge->result->tail = tail_is_free(merge);
+	if (merge->result->replaced == 0 &&
+		(mode == COMPACT_VACUUM || (mode == COMPACT_STEP && !merge->result->tail)))
+		move_packs_down(merge, settled);
+	merge->result->changed = merge->result->replaced > 0 || merge->moved || merge->joined;
+	if (mode == COMPACT_STEP)
+		merge->result->unsettled |=
+			merge->joined || worth_coming_again(merge, settled, unsettled + merge->freed);
+	if (!merge->result->more)
+		merge_done(merge->storage,
+				   merge->remaining + merge->packs->n - (uint32) merge->result->replaced);
+	UnregisterSnapshot(merge->snapshot);
+	if (merge->result->replaced > 0 || merge->moved || merge->deltas_changed)
+	{
+		table_counters_add_merge(merge->storage, merge->result->written);
+		writer_note_change(merge->rel);
+		/* what became free here can be given back, or used, later */
+		if (mode != COMPACT_STEP && merge->freed > 0)
+			writer_note_due(merge->rel);
+		CommandCounterIncrement();
+	}
+}
+
+/*
+ * Merges and folds in the current transaction, as much as the request says. The caller holds
+ * RowExclusiveLock on the table and has an active snapshot.
+ */
+void
+compact_table(Relation rel, const CompactRequest *request, CompactResult *result)
+{
+	Merge merge = {.rel = rel, .request = request, .result = result};
+	MemoryContext cxt;
+	MemoryContext old;
+
+	memset(result, 0, sizeof(*result));
 	PreventCommandDuringRecovery("magic.compact");
 	if (IsolationIsSerializable())
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -626,43 +849,29 @@ compact_table(Relation rel, bool full, bool vacuuming)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
 						errmsg("rows of an enclosing subtransaction are pending in \"%s\"",
 							   RelationGetRelationName(rel))));
-	if (!compaction_lock(rel, vacuuming))
-		return 0;
+	if (!compaction_lock(rel, request->mode == COMPACT_FULL || request->mode == COMPACT_VACUUM))
+	{
+		result->busy = true;
+		return;
+	}
 	directory_lock_for_write();
 	/* directory rows that the current command wrote cannot be deleted by it */
 	CommandCounterIncrement();
 	cxt = AllocSetContextCreate(CurrentMemoryContext, "magic compaction", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(cxt);
-	merge.storage = storage_id(rel);
-	horizon = directory_horizon();
-	/* ranges first: what is not reserved any more is in the directory */
-	storage_read_meta_and_ranges(rel, &info, &merge.reserved, &merge.nreserved);
-	merge.snapshot = latest_snapshot_register();
-	merge.versions = directory_load_any(merge.storage, horizon);
-	merge.packs = directory_load(merge.storage, merge.snapshot, 0, InvalidRowNumber);
-	merge.settled = delete_map_load_settled(merge.storage, merge.snapshot, horizon, &newest, cxt);
-	merge.folded = delete_map_create(cxt);
-	merge_runs(&merge, full);
-	if (TransactionIdIsValid(newest))
-		tidy_deltas(&merge, horizon);
-	if (vacuuming)
-		move_packs_down(&merge, horizon);
-	merge_done(merge.storage, merge.remaining + merge.packs->n - (uint32) merge.replaced);
-	UnregisterSnapshot(merge.snapshot);
+	run_merge(&merge);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);
-	if (merge.replaced > 0 || merge.moved || TransactionIdIsValid(newest))
-	{
-		writer_note_change(rel);
-		CommandCounterIncrement();
-	}
-	return merge.replaced;
 }
 
 int64
-engine_compact(Relation rel, bool full)
+engine_compact(Relation rel)
 {
-	return compact_table(rel, full, false);
+	CompactRequest request = {.mode = COMPACT_WRITER};
+	CompactResult result;
+
+	compact_table(rel, &request, &result);
+	return result.replaced;
 }
 
 /* ---------------------------------------------------------------- for feeds and clusters */

@@ -34,11 +34,11 @@ extern bool engine_lock_all_rows(Relation rel, bool wait);
 extern uint64 engine_delete_all(Relation rel);
 
 /*
- * Merges neighbouring packs of the table in the current transaction and folds rows that nobody can see
- * any more. With `full` every run of small packs is merged; else only runs long enough to pay. Returns
- * the number of packs that were replaced; 0 also if another merge of this table is running.
+ * Merges neighbouring packs of the table in the current transaction where that pays, and folds rows that
+ * nobody can see any more. Returns the number of packs that were replaced; 0 also if another merge of
+ * this table is running.
  */
-extern int64 engine_compact(Relation rel, bool full);
+extern int64 engine_compact(Relation rel);
 
 /*
  * First row numbers of at most `n` ranges of about equal numbers of stored rows, on borders of packs,

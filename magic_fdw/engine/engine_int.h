@@ -91,7 +91,15 @@ extern uint64 change_counter_read(uint64 storage);
 extern void change_counter_bump(uint64 storage);
 
 /* Directory rows and deltas written since the last merge, against when the next one is due. */
-extern bool merge_note_writes(uint64 storage, uint32 writes);
+typedef enum MergeDue
+{
+	MERGE_NOT_DUE,
+	MERGE_DUE,	  /* the worker should know */
+	MERGE_WAITED, /* the worker was told */
+	MERGE_OVERDUE /* and did not keep up */
+} MergeDue;
+
+extern MergeDue merge_note_writes(uint64 storage, uint32 writes);
 extern void merge_done(uint64 storage, uint32 remaining);
 
 /* A random number of this run of the server. */
@@ -349,6 +357,7 @@ extern void writer_complete_speculative(Relation rel, RowNumber row, bool succee
 extern void writer_delete(Relation rel, RowNumber row, DeleteKind kind, RowNumber successor,
 						  CommandId cid);
 extern void writer_note_change(Relation rel);
+extern void writer_note_due(Relation rel);
 extern void writer_flush(Relation rel);
 extern bool writer_flush_all(void);
 extern void writer_discard(uint64 storage);
@@ -606,7 +615,36 @@ extern void index_validate_scan(Relation table, Relation index, struct IndexInfo
 
 struct VacuumParams;
 extern bool extent_take_free(Relation rel, uint32 pages, BlockNumber before, Extent *extent);
-extern int64 compact_table(Relation rel, bool full, bool vacuuming);
+
+typedef enum CompactMode
+{
+	COMPACT_WRITER, /* runs long enough to pay, if nobody else merges the table */
+	COMPACT_STEP,	/* the same up to a budget; moves packs down */
+	COMPACT_FULL,	/* every run of small packs */
+	COMPACT_VACUUM	/* runs that pay; moves packs down */
+} CompactMode;
+
+typedef struct CompactRequest
+{
+	CompactMode mode;
+	uint64 budget;				 /* bytes of packs after which to stop; 0: none */
+	void (*pause)(Relation rel); /* called for every block of 1,024 rows; may raise. NULL: none */
+} CompactRequest;
+
+typedef struct CompactResult
+{
+	int64 replaced; /* packs */
+	uint64 bytes;	/* of packs read and written */
+	uint64 written; /* of packs */
+	bool busy;		/* nothing done: somebody else merges the table */
+	bool more;		/* the budget ended the work */
+	bool changed;	/* something was done to packs or free extents */
+	bool tail;		/* COMPACT_STEP: the end of the file is worth cutting */
+	bool unsettled; /* COMPACT_STEP: there will be work once today's changes are settled */
+} CompactResult;
+
+extern void compact_table(Relation rel, const CompactRequest *request, CompactResult *result);
+extern bool truncate_tail(Relation rel);
 extern void vacuum_table(Relation rel, struct VacuumParams *params, BufferAccessStrategy strategy);
 extern void leave_vacuum_state(void);
 

@@ -9,8 +9,9 @@
  *
  * At the end of a top-level transaction nobody can ask for a command's rows any more, so neighbouring
  * segments of several commands become one pack, with the newest command id; and when enough small writes
- * have piled up, the transaction merges them before it commits.
+ * have piled up, the compaction worker is told to merge them.
  */
+#include "engine/compaction.h"
 #include "engine/writer_int.h"
 
 #include "access/parallel.h"
@@ -55,6 +56,7 @@ write_pack(Relation rel, uint64 storage, PackWriter *writer, RowNumber first, Ro
 		storage_write_pack(rel, &bytes, &entry.extent);
 	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
 	directory_insert(storage, &entry, cid);
+	table_counters_add_written(storage, bytes.length);
 	pfree(bytes.data);
 	flush_count++;
 }
@@ -159,6 +161,7 @@ write_deltas(DeltaFlush *flush, uint64 block, const BufferedDelete *deletes, int
 
 		done += delta_encode(flush->entries + done, n - done, flush->bytes, DELTA_ROOM, &length);
 		delta_insert(flush->write->storage, block, flush->bytes, length, cid);
+		table_counters_add_written(flush->write->storage, length);
 		flush->write->writes++;
 	}
 }
@@ -435,35 +438,61 @@ forget_transaction(void)
 }
 
 /*
- * Many small writes make lookups and scans slow: every so often the writer that comes last merges them
- * before it commits, if nobody else does.
+ * Many small writes make lookups and scans slow. The writer that makes a merge due tells the compaction
+ * worker once it has committed; if the worker does not keep up, or cannot see the table, the writer that
+ * comes last merges before it commits, if nobody else does.
  */
 static void
 merge_when_due(void)
 {
 	HASH_SEQ_STATUS seq;
 	RelWrite *write;
-	List *due = NIL;
+	List *overdue = NIL;
 	ListCell *lc;
 
 	hash_seq_init(&seq, rel_writes);
 	while ((write = hash_seq_search(&seq)) != NULL)
-		if (write->writes > 0 && merge_note_writes(write->storage, write->writes))
-			due = lappend(due, write);
+	{
+		MergeDue due;
+
+		if (write->writes == 0)
+			continue;
+		due = merge_note_writes(write->storage, write->writes);
+		write->merge_due |= due == MERGE_DUE && !write->is_temporary;
+		if (due == MERGE_OVERDUE || (due != MERGE_NOT_DUE && write->is_temporary))
+			overdue = lappend(overdue, write);
+	}
 	if (IsolationIsSerializable())
 		return;
-	foreach (lc, due)
+	foreach (lc, overdue)
 	{
 		Relation rel;
 
 		write = lfirst(lc);
+		if (!compaction_enabled && !write->is_temporary)
+			continue;
 		rel = try_relation_open(write->relid, RowExclusiveLock);
 		if (rel == NULL)
 			continue;
 		if (engine_is_magic(rel) && storage_id(rel) == write->storage)
-			(void) engine_compact(rel, false);
+			(void) engine_compact(rel);
 		relation_close(rel, NoLock);
 	}
+}
+
+/* Tells the compaction worker of the tables that this transaction made due. */
+static void
+queue_due_tables(void)
+{
+	HASH_SEQ_STATUS seq;
+	RelWrite *write;
+
+	if (rel_writes == NULL)
+		return;
+	hash_seq_init(&seq, rel_writes);
+	while ((write = hash_seq_search(&seq)) != NULL)
+		if (write->merge_due)
+			(void) compaction_queue(write->relid);
 }
 
 static void
@@ -494,9 +523,14 @@ transaction_callback(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 			/* visible since ProcArrayEndTransaction, locks still held */
 			bump_counters();
+			queue_due_tables();
 			forget_transaction();
 			break;
 		case XACT_EVENT_ABORT:
+			/* it may have failed after it was made the one to tell */
+			queue_due_tables();
+			forget_transaction();
+			break;
 		case XACT_EVENT_PREPARE:
 			forget_transaction();
 			break;

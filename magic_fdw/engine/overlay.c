@@ -38,6 +38,15 @@ writer_note_change(Relation rel)
 	flush_count_change();
 }
 
+/* The compaction worker shall look at the table once this transaction has committed. */
+void
+writer_note_due(Relation rel)
+{
+	RelWrite *write = rel_write_get(rel);
+
+	write->merge_due = !write->is_temporary;
+}
+
 /* Is the row deleted by this transaction, and not flushed? */
 bool
 writer_find_delete(uint64 storage, RowNumber row, DeleteInfo *info)

@@ -28,6 +28,9 @@
 /* Directory rows and deltas before a merge is tried. */
 #define MERGE_MIN_WRITES 64
 
+/* Writers merge for themselves when this many times the writes that make a merge due have piled up. */
+#define MERGE_OVERDUE_FACTOR 8
+
 typedef struct BackendSlot
 {
 	slock_t mutex;
@@ -37,9 +40,10 @@ typedef struct BackendSlot
 typedef struct EngineShared
 {
 	pg_atomic_uint64 change_counters[CHANGE_COUNTERS];
-	pg_atomic_uint32 writes[CHANGE_COUNTERS];	 /* since the last merge */
-	pg_atomic_uint32 merge_due[CHANGE_COUNTERS]; /* at this many */
-	uint32 page_secret;							 /* see page.c */
+	pg_atomic_uint32 writes[CHANGE_COUNTERS];	  /* since the last merge */
+	pg_atomic_uint32 merge_due[CHANGE_COUNTERS];  /* at this many */
+	pg_atomic_uint32 merge_told[CHANGE_COUNTERS]; /* the worker was told */
+	uint32 page_secret;							  /* see page.c */
 	int nslots;
 	BackendSlot slots[FLEXIBLE_ARRAY_MEMBER];
 } EngineShared;
@@ -98,6 +102,7 @@ startup_shmem(void)
 			pg_atomic_init_u64(&shared->change_counters[i], 0);
 			pg_atomic_init_u32(&shared->writes[i], 0);
 			pg_atomic_init_u32(&shared->merge_due[i], MERGE_MIN_WRITES);
+			pg_atomic_init_u32(&shared->merge_told[i], 0);
 		}
 		if (!pg_strong_random(&shared->page_secret, sizeof(shared->page_secret)))
 			ereport(FATAL, (errcode(ERRCODE_INTERNAL_ERROR),
@@ -303,14 +308,21 @@ change_counter(uint64 storage)
 	return &shared->change_counters[counter_of(storage)];
 }
 
-/* Counts writes to a storage's metadata; true if a merge is due. */
-bool
+/* Counts writes to a storage's metadata and says who should merge; MERGE_DUE is said to one caller only. */
+MergeDue
 merge_note_writes(uint64 storage, uint32 writes)
 {
 	int i = counter_of(storage);
+	uint32 total = pg_atomic_add_fetch_u32(&shared->writes[i], writes);
+	uint32 due = pg_atomic_read_u32(&shared->merge_due[i]);
 
-	return pg_atomic_add_fetch_u32(&shared->writes[i], writes) >=
-		   pg_atomic_read_u32(&shared->merge_due[i]);
+	if (total < due)
+		return MERGE_NOT_DUE;
+	if (total >= due * MERGE_OVERDUE_FACTOR)
+		return MERGE_OVERDUE;
+	if (pg_atomic_read_u32(&shared->merge_told[i]) != 0)
+		return MERGE_WAITED;
+	return pg_atomic_exchange_u32(&shared->merge_told[i], 1) == 0 ? MERGE_DUE : MERGE_WAITED;
 }
 
 /*
@@ -323,7 +335,8 @@ merge_done(uint64 storage, uint32 remaining)
 	int i = counter_of(storage);
 
 	pg_atomic_write_u32(&shared->writes[i], 0);
-	pg_atomic_write_u32(&shared->merge_due[i], Max(MERGE_MIN_WRITES, remaining / 2));
+	pg_atomic_write_u32(&shared->merge_due[i], Max(MERGE_MIN_WRITES, Min(remaining, 1000000) / 2));
+	pg_atomic_write_u32(&shared->merge_told[i], 0);
 }
 
 uint64

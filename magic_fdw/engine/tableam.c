@@ -2,6 +2,7 @@
  * tableam.c
  *		The table access method `magic`: the routine table, and the callbacks too small for a file.
  */
+#include "engine/compaction.h"
 #include "engine/engine_int.h"
 
 #include "access/heapam.h"
@@ -268,6 +269,7 @@ engine_init(void)
 	engine_shmem_init();
 	stored_pack_init();
 	pack_cache_init();
+	compaction_init();
 	writer_init();
 	ddl_init();
 	plan_hooks_init();

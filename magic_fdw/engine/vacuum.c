@@ -240,8 +240,11 @@ sweep_leaked_pages(Relation rel)
 	pfree(known);
 }
 
-/* Cuts the file behind the last page that anyone may read, if the table is not in use. */
-static void
+/*
+ * Cuts the file behind the last page that anyone may read. False if that has to wait because the table is
+ * in use.
+ */
+bool
 truncate_tail(Relation rel)
 {
 	TransactionId horizon;
@@ -259,9 +262,10 @@ truncate_tail(Relation rel)
 	known = known_extents(rel, horizon, false, &n);
 	for (int i = 0; i < n; i++)
 		end = Max(end, known[i].first + known[i].pages);
-	if (RelationGetNumberOfBlocks(rel) < end + TRUNCATE_PAGES ||
-		!ConditionalLockRelation(rel, AccessExclusiveLock))
-		return;
+	if (RelationGetNumberOfBlocks(rel) < end + TRUNCATE_PAGES)
+		return true;
+	if (!ConditionalLockRelation(rel, AccessExclusiveLock))
+		return false;
 	/* Look again: nobody writes now. */
 	nblocks = RelationGetNumberOfBlocks(rel);
 	known = known_extents(rel, horizon, false, &n);
@@ -305,6 +309,7 @@ truncate_tail(Relation rel)
 	}
 	UnregisterSnapshot(snapshot);
 	UnlockRelation(rel, AccessExclusiveLock);
+	return true;
 }
 
 /* ---------------------------------------------------------------- VACUUM */
@@ -331,7 +336,8 @@ vacuum_table(Relation rel, VacuumParams *params, BufferAccessStrategy strategy)
 	MemoryContext old;
 	double live;
 	double dead;
-	int64 replaced;
+	CompactRequest request = {.mode = COMPACT_VACUUM};
+	CompactResult compacted = {0};
 	bool has_indexes;
 	TransactionId frozen_xid;
 
@@ -348,11 +354,12 @@ vacuum_table(Relation rel, VacuumParams *params, BufferAccessStrategy strategy)
 	(void) vacuum_indexes(rel, params, strategy, live);
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_VACUUM_HEAP);
 	/* a merge under SERIALIZABLE would conflict with every writer */
-	replaced = IsolationIsSerializable() ? 0 : compact_table(rel, false, true);
+	if (!IsolationIsSerializable())
+		compact_table(rel, &request, &compacted);
 	sweep_leaked_pages(rel);
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_TRUNCATE);
 	if (params->truncate != VACOPTVALUE_DISABLED)
-		truncate_tail(rel);
+		(void) truncate_tail(rel);
 	count_rows(rel, &live, &dead);
 
 	has_indexes = rel->rd_rel->relhasindex;
@@ -364,7 +371,7 @@ vacuum_table(Relation rel, VacuumParams *params, BufferAccessStrategy strategy)
 	if (params->options & VACOPT_VERBOSE)
 		ereport(INFO, (errmsg("\"%s\": %.0f rows, %.0f dead rows, " INT64_FORMAT
 							  " packs replaced, %u pages",
-							  RelationGetRelationName(rel), live, dead, replaced,
+							  RelationGetRelationName(rel), live, dead, compacted.replaced,
 							  RelationGetNumberOfBlocks(rel))));
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);

@@ -58,6 +58,7 @@ rel_write_get(Relation rel)
 	}
 	/* A rewrite fills the storage under a transient relation's OID and then gives it to the table. */
 	write->relid = RelationGetRelid(rel);
+	write->is_temporary = RelationUsesLocalBuffers(rel);
 	last_write = write;
 	return write;
 }

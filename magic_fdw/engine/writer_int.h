@@ -55,7 +55,9 @@ typedef struct RelWrite
 	DeleteBuffer *deletes;	 /* NULL: none */
 	uint64 flush_deletes_at; /* so many of them */
 	bool changed;
-	uint32 writes; /* directory rows and deltas written and not counted yet */
+	bool is_temporary;
+	bool merge_due; /* the worker is told at commit */
+	uint32 writes;	/* directory rows and deltas written and not counted yet */
 } RelWrite;
 
 /* By storage id; NULL: this transaction has written nothing. */

@@ -12,6 +12,7 @@
  * leave a worker without tables).
  */
 #include "feed/feed_internal.h"
+#include "engine/compaction.h"
 
 #include "access/xact.h"
 #include "commands/dbcommands.h"
@@ -75,6 +76,8 @@ still_busy(Oid database, int32 feed_id, bool terminate)
 		LWLockRelease(&slot->lock);
 	}
 	LWLockRelease(&shared->lock);
+	if (feed_id == 0)
+		busy |= compaction_ask_to_leave(database, terminate);
 	return busy;
 }
 
@@ -161,6 +164,7 @@ database_to_quiet(Node *statement)
 		}
 		case T_CreatedbStmt:
 		{
+			const char *source = "template1";
 			ListCell *cell;
 
 			foreach (cell, ((CreatedbStmt *) statement)->options)
@@ -168,9 +172,9 @@ database_to_quiet(Node *statement)
 				DefElem *option = lfirst_node(DefElem, cell);
 
 				if (strcmp(option->defname, "template") == 0 && option->arg)
-					return get_database_oid(strVal(option->arg), true);
+					source = strVal(option->arg);
 			}
-			break;
+			return get_database_oid(source, true);
 		}
 		case T_DropStmt:
 		{

@@ -72,9 +72,11 @@ typedef bool TU_UpdateIndexes;
 #if PG_VERSION_NUM < 160000
 #define compat_pgstat_count_update(rel) pgstat_count_heap_update(rel, false)
 #define compat_live_tuples(stats) ((stats)->n_live_tuples)
+#define compat_pgstat_count(status, name) ((status)->t_counts.t_##name)
 #else
 #define compat_pgstat_count_update(rel) pgstat_count_heap_update(rel, false, true)
 #define compat_live_tuples(stats) ((stats)->live_tuples)
+#define compat_pgstat_count(status, name) ((status)->counts.name)
 #endif
 
 /* ---------------------------------------------------------------- 17: a column's statistics target */

@@ -82,7 +82,13 @@ BEGIN
 END $$;
 CREATE TABLE mb (id int);
 INSERT INTO mb SELECT generate_series(1, 5000);
+DELETE FROM mb WHERE id > 4000;
+UPDATE mb SET id = id WHERE id > 3000;
 ANALYZE mb;
+SELECT pg_stat_force_next_flush();
+SELECT planned_rows('SELECT * FROM mb');
+INSERT INTO mb SELECT generate_series(5001, 5500);
+VACUUM mb;
 SELECT pg_stat_force_next_flush();
 SELECT planned_rows('SELECT * FROM mb');
 DROP TABLE mb;

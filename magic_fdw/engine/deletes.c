@@ -7,7 +7,7 @@
  *
  *		varint	gap			rows between the end of the previous run (at first: 0) and this one
  *		varint	(count - 1) * 4 + kind
- *		varint	successor	only for kind DELETE_UPDATED: zigzag of the first row's successor minus
+ *		varint	successor	only for kinds with one: zigzag of the first row's successor minus
  *							(the last successor of the previous such run plus one; at first: 0);
  *							the following rows' successors follow on
  *
@@ -212,13 +212,13 @@ delta_encode(const DeltaEntry *entries, int n, uint8 *out, int room, int *length
 
 		while (i + count < n && entries[i + count].kind == first->kind &&
 			   entries[i + count].offset == first->offset + count &&
-			   (first->kind != DELETE_UPDATED ||
+			   (!delete_kind_updates(first->kind) ||
 				entries[i + count].successor == first->successor + count))
 			count++;
 		used += put_varint(out + used, first->offset - next_offset);
 		used += put_varint(out + used, (uint64) (count - 1) * 4 + first->kind);
 		next_offset = first->offset + count;
-		if (first->kind == DELETE_UPDATED)
+		if (delete_kind_updates(first->kind))
 		{
 			int64 diff = (int64) (first->successor - next_successor);
 
@@ -243,14 +243,13 @@ delta_next(const uint8 **p, const uint8 *end, DeltaCursor *cursor, DeltaEntry *e
 			return false;
 		gap = get_varint(p, end);
 		head = get_varint(p, end);
-		if (cursor->next_offset + gap + (head >> 2) >= DELETE_BLOCK_ROWS ||
-			(head & 3) > DELETE_MOVED)
+		if (cursor->next_offset + gap + (head >> 2) >= DELETE_BLOCK_ROWS)
 			ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
 							errmsg("magic.delete_delta has a malformed row")));
 		cursor->next_offset += (uint32) gap;
 		cursor->left = (uint32) (head >> 2) + 1;
 		cursor->kind = head & 3;
-		if (cursor->kind == DELETE_UPDATED)
+		if (delete_kind_updates(cursor->kind))
 		{
 			uint64 zigzag = get_varint(p, end);
 
@@ -259,7 +258,8 @@ delta_next(const uint8 **p, const uint8 *end, DeltaCursor *cursor, DeltaEntry *e
 	}
 	entry->offset = (uint16) cursor->next_offset++;
 	entry->kind = cursor->kind;
-	entry->successor = cursor->kind == DELETE_UPDATED ? cursor->next_successor++ : InvalidRowNumber;
+	entry->successor =
+		delete_kind_updates(cursor->kind) ? cursor->next_successor++ : InvalidRowNumber;
 	cursor->left--;
 	return true;
 }

@@ -9,6 +9,7 @@
 #include "engine/engine_int.h"
 
 #include "access/xact.h"
+#include "commands/trigger.h"
 #include "pgstat.h"
 #include "storage/predicate.h"
 #include "storage/proc.h"
@@ -70,7 +71,7 @@ describe_deletion(RowNumber row, const DeleteInfo *info, CommandId cid, TM_Failu
 	if (info->own)
 	{
 		/* as HeapTupleSatisfiesUpdate: deleted by this command or before it */
-		row_to_tid(info->kind == DELETE_UPDATED ? info->successor : row, &tmfd->ctid);
+		row_to_tid(delete_kind_updates(info->kind) ? info->successor : row, &tmfd->ctid);
 		tmfd->cmax = info->cmax;
 		return info->cmax >= cid ? TM_SelfModified : TM_Invisible;
 	}
@@ -78,6 +79,7 @@ describe_deletion(RowNumber row, const DeleteInfo *info, CommandId cid, TM_Failu
 	switch (info->kind)
 	{
 		case DELETE_UPDATED:
+		case DELETE_KEPT_KEY:
 			row_to_tid(info->successor, &tmfd->ctid);
 			return TM_Updated;
 		case DELETE_MOVED:
@@ -114,15 +116,14 @@ lock_and_look(Relation rel, RowNumber row, RowLockKind kind, LockWaitPolicy poli
 
 /* Locks a row for update or deletion and finds out whether it may be changed. */
 static TM_Result
-prepare_change(Relation rel, RowNumber row, CommandId cid, Snapshot crosscheck, bool wait,
-			   TM_FailureData *tmfd)
+prepare_change(Relation rel, RowNumber row, RowLockKind kind, CommandId cid, Snapshot crosscheck,
+			   bool wait, TM_FailureData *tmfd)
 {
 	DeleteInfo info;
 	bool deleted;
 
 	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
-	if (!lock_and_look(rel, row, ROW_LOCK_CHANGE, wait ? LockWaitBlock : LockWaitSkip, &deleted,
-					   &info))
+	if (!lock_and_look(rel, row, kind, wait ? LockWaitBlock : LockWaitSkip, &deleted, &info))
 	{
 		row_to_tid(row, &tmfd->ctid);
 		tmfd->xmax = InvalidTransactionId;
@@ -147,7 +148,7 @@ dml_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Snap
 		   bool wait, TM_FailureData *tmfd, bool changing_part)
 {
 	RowNumber row = tid_to_row(tid);
-	TM_Result result = prepare_change(rel, row, cid, crosscheck, wait, tmfd);
+	TM_Result result = prepare_change(rel, row, ROW_LOCK_CHANGE, cid, crosscheck, wait, tmfd);
 
 	if (result == TM_Invisible)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -159,6 +160,36 @@ dml_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Snap
 	return TM_Ok;
 }
 
+/* Do foreign keys refer to the table? */
+static bool
+is_referenced(Relation rel)
+{
+	const TriggerDesc *triggers = rel->trigdesc;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+		if (RI_FKey_trigger_type(triggers->triggers[i].tgfoid) == RI_TRIGGER_PK)
+			return true;
+	return false;
+}
+
+/*
+ * How an update locks its row. That it keeps the key is found out where it can matter to somebody: others
+ * may lock the table's rows FOR KEY SHARE, now or, by a foreign key, later under an older snapshot.
+ */
+static RowLockKind
+update_kind(Relation rel, RowNumber row, TupleTableSlot *slot)
+{
+	Bitmapset *keys;
+	bool keeps;
+
+	if (!is_referenced(rel) && !key_share_in_use(rel))
+		return ROW_LOCK_CHANGE;
+	keys = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_KEY);
+	keeps = row_has_values(rel, row, keys, slot);
+	bms_free(keys);
+	return keeps ? ROW_LOCK_NO_KEY_CHANGE : ROW_LOCK_CHANGE;
+}
+
 TM_Result
 dml_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid, Snapshot snapshot,
 		   Snapshot crosscheck, bool wait, TM_FailureData *tmfd, LockTupleMode *lockmode,
@@ -168,9 +199,11 @@ dml_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid, 
 	TM_Result result;
 	RowNumber successor;
 
-	*lockmode = LockTupleExclusive;
+	RowLockKind kind = update_kind(rel, row, slot);
+
+	*lockmode = kind == ROW_LOCK_CHANGE ? LockTupleExclusive : LockTupleNoKeyExclusive;
 	*update_indexes = TU_None;
-	result = prepare_change(rel, row, cid, crosscheck, wait, tmfd);
+	result = prepare_change(rel, row, kind, cid, crosscheck, wait, tmfd);
 	if (result == TM_Invisible)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("attempted to update invisible tuple")));
@@ -180,7 +213,10 @@ dml_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid, 
 	if (last_locked.row == row && last_locked.relid == RelationGetRelid(rel) &&
 		last_locked.lxid == compat_proc_lxid(MyProc))
 		magic_slot_set_inserted(slot, GetCurrentTransactionId(), GetCurrentTransactionId(), cid);
-	writer_delete(rel, row, DELETE_UPDATED, successor, cid);
+	writer_delete(rel, row, kind == ROW_LOCK_CHANGE ? DELETE_UPDATED : DELETE_KEPT_KEY, successor,
+				  cid);
+	if (kind == ROW_LOCK_NO_KEY_CHANGE)
+		key_share_carry(rel, row, successor);
 	compat_pgstat_count_update(rel);
 	*update_indexes = TU_All;
 	return TM_Ok;
@@ -198,6 +234,32 @@ not_locked(Relation rel, LockWaitPolicy policy)
 }
 
 /*
+ * A row locked FOR KEY SHARE has been replaced by others, who kept its key: locks its later versions too.
+ * True if the key is still there; then the lock on the old version is as good as one on the latest.
+ * `*available` is false if a version is locked and the policy says not to wait.
+ */
+static bool
+lock_later_versions(Relation rel, RowNumber row, LockWaitPolicy policy, bool *available)
+{
+	for (;;)
+	{
+		DeleteInfo info;
+		bool deleted;
+
+		CHECK_FOR_INTERRUPTS();
+		*available = lock_and_look(rel, row, ROW_LOCK_KEY_SHARE, policy, &deleted, &info);
+		if (!*available)
+			return false;
+		/* our own change of the key is our own affair */
+		if (!deleted || info.own)
+			return true;
+		if (info.kind != DELETE_KEPT_KEY)
+			return false;
+		row = info.successor;
+	}
+}
+
+/*
  * Locks a row and fetches it into the slot. With TUPLE_LOCK_FLAG_FIND_LAST_VERSION the row's updates are
  * followed: each version is locked before its state is read.
  */
@@ -206,7 +268,13 @@ dml_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
 		 LockTupleMode mode, LockWaitPolicy policy, uint8 flags, TM_FailureData *tmfd)
 {
 	RowNumber row = tid_to_row(tid);
-	RowLockKind kind = mode <= LockTupleShare ? ROW_LOCK_SHARE : ROW_LOCK_UPDATE;
+	static const RowLockKind kinds[] = {
+		[LockTupleKeyShare] = ROW_LOCK_KEY_SHARE,
+		[LockTupleShare] = ROW_LOCK_SHARE,
+		[LockTupleNoKeyExclusive] = ROW_LOCK_NO_KEY_UPDATE,
+		[LockTupleExclusive] = ROW_LOCK_UPDATE,
+	};
+	RowLockKind kind = kinds[mode];
 	DeleteInfo info;
 	bool deleted;
 	bool traversed = false;
@@ -220,6 +288,15 @@ dml_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
 			return not_locked(rel, policy);
 		if (!deleted)
 			break;
+		if (kind == ROW_LOCK_KEY_SHARE && info.kind == DELETE_KEPT_KEY && !info.own)
+		{
+			bool available;
+
+			if (lock_later_versions(rel, info.successor, policy, &available))
+				break;
+			if (!available)
+				return not_locked(rel, policy);
+		}
 		result = describe_deletion(row, &info, cid, tmfd);
 		if (info.own && (!traversed || info.kind == DELETE_DELETED))
 		{

@@ -280,8 +280,12 @@ typedef enum DeleteKind
 {
 	DELETE_DELETED,
 	DELETE_UPDATED, /* successor is the new row */
-	DELETE_MOVED	/* to another partition */
+	DELETE_MOVED,	/* to another partition */
+	DELETE_KEPT_KEY /* as DELETE_UPDATED; the new row is known to have the same keys */
 } DeleteKind;
+
+/* Has a row that was deleted so a successor? */
+#define delete_kind_updates(kind) ((kind) == DELETE_UPDATED || (kind) == DELETE_KEPT_KEY)
 
 /* Bitmaps of dead rows, by delete block. */
 typedef struct DeleteMap DeleteMap;
@@ -379,15 +383,33 @@ extern uint64 writer_flush_count(void);
 
 typedef enum RowLockKind
 {
-	ROW_LOCK_SHARE,	 /* FOR SHARE, FOR KEY SHARE */
-	ROW_LOCK_UPDATE, /* FOR UPDATE, FOR NO KEY UPDATE */
-	ROW_LOCK_CHANGE	 /* to delete or update the row */
+	ROW_LOCK_KEY_SHARE,		/* FOR KEY SHARE */
+	ROW_LOCK_SHARE,			/* FOR SHARE */
+	ROW_LOCK_NO_KEY_UPDATE, /* FOR NO KEY UPDATE */
+	ROW_LOCK_NO_KEY_CHANGE, /* to update the row and leave its key */
+	ROW_LOCK_UPDATE,		/* FOR UPDATE */
+	ROW_LOCK_CHANGE			/* to delete the row, or to update it */
 } RowLockKind;
 
 extern bool row_lock(Relation rel, RowNumber row, RowLockKind kind, LockWaitPolicy policy);
+extern bool row_lock_version(Relation rel, RowNumber row, RowLockKind kind, LockWaitPolicy policy);
 extern bool row_lock_table(Relation rel, bool wait);
 extern TransactionId row_lock_holder(Relation rel, RowNumber row);
+extern bool row_lock_marker_held(Relation rel);
+extern bool row_key_share_others(Relation rel, RowNumber row, bool *prepared);
+extern bool row_key_share_mine(Oid database, Oid relid, RowNumber row);
+extern bool row_key_share_held(Oid database, Oid relid, RowNumber row);
 extern bool compaction_lock(Relation rel, bool wait);
+
+/* ---------------------------------------------------------------- keyshare.c */
+
+extern Size key_share_shmem_size(void);
+extern void key_share_shmem_startup(void);
+extern void key_share_arrive(Oid relid);
+extern bool key_share_in_use(Relation rel);
+extern RowNumber *key_share_older(Oid relid, RowNumber row, int *n);
+extern void key_share_carry(Relation rel, RowNumber row, RowNumber successor);
+extern void key_share_prepare(void);
 
 /* ---------------------------------------------------------------- slot.c */
 
@@ -483,6 +505,8 @@ extern void row_reader_free(RowReader *reader);
 extern bool row_reader_locate(RowReader *reader, RowNumber row, Snapshot snapshot, RowPlace *place);
 extern bool row_reader_fetch(RowReader *reader, RowNumber row, Snapshot snapshot,
 							 TupleTableSlot *slot, bool *all_dead);
+extern bool row_has_values(Relation rel, RowNumber row, const Bitmapset *atts,
+						   TupleTableSlot *slot);
 extern bool row_settled_dead(Relation rel, RowNumber row);
 extern bool row_fetch(Relation rel, RowNumber row, Snapshot snapshot, TupleTableSlot *slot);
 extern bool row_visible(Relation rel, RowNumber row, Snapshot snapshot);
@@ -510,6 +534,7 @@ extern Size scan_parallel_estimate(Relation rel);
 extern Size scan_parallel_initialize(Relation rel, ParallelTableScanDesc pscan);
 extern void scan_parallel_reinitialize(Relation rel, ParallelTableScanDesc pscan);
 extern bool scan_analyze_block(TableScanDesc sscan, BlockNumber blockno);
+extern void scan_forget_counted(Relation rel);
 extern bool scan_analyze_next_tuple(TableScanDesc sscan, TransactionId oldest_xmin,
 									double *liverows, double *deadrows, TupleTableSlot *slot);
 struct SampleScanState;

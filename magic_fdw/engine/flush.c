@@ -518,6 +518,7 @@ transaction_callback(XactEvent event, void *arg)
 			row_readers_release();
 			break;
 		case XACT_EVENT_PRE_PREPARE:
+			key_share_prepare();
 			flush_before_end(true, false);
 			break;
 		case XACT_EVENT_COMMIT:

@@ -19,9 +19,11 @@
 #include "engine/engine_int.h"
 
 #include "access/genam.h"
+#include "access/sysattr.h"
 #include "access/xact.h"
 #include "common/hashfn.h"
 #include "storage/procarray.h"
+#include "utils/datum.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -755,4 +757,38 @@ row_visible(Relation rel, RowNumber row, Snapshot snapshot)
 		return false;
 	return row_reader_locate(reader, row, snapshot, &place) &&
 		   (!IsMVCCSnapshot(snapshot) || !deleted_for(reader, row, snapshot, NULL));
+}
+
+/* Has the row, as it was inserted, the same values as the slot in the attributes of the set? */
+bool
+row_has_values(Relation rel, RowNumber row, const Bitmapset *atts, TupleTableSlot *slot)
+{
+	RowReader *reader = row_reader_shared(rel);
+	RowPlace place = {0};
+	int member = -1;
+
+	if (!row_reader_locate(reader, row, SnapshotAny, &place))
+		return false;
+	while ((member = bms_next_member(atts, member)) >= 0)
+	{
+		int att = member + FirstLowInvalidHeapAttributeNumber - 1;
+		Form_pg_attribute form;
+		Datum old;
+		Datum new;
+		bool old_null;
+		bool new_null;
+
+		if (att < 0)
+			return false;
+		form = TupleDescAttr(reader->desc, att);
+		old = place.found == ROW_SEGMENT ? segment_fetch_att(place.segment->writer, reader->desc,
+															 att, place.index, &old_null)
+										 : pack_read_datum(place.reader, att, place.index,
+														   &reader->buffers[att], &old_null);
+		new = slot_getattr(slot, att + 1, &new_null);
+		if (old_null != new_null ||
+			(!old_null && !datum_image_eq(old, new, form->attbyval, form->attlen)))
+			return false;
+	}
+	return true;
 }

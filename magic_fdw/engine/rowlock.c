@@ -9,16 +9,22 @@
  * for that, so escalation cannot deadlock. A row that somebody else holds keeps its table, block and group
  * from being taken: the group is small, so that even then the lock table does not overflow.
  *
- *		locker					intent on tags		strong on tags		on the row
- *		UPDATE, DELETE			RowExclusive		AccessExclusive		AccessExclusive
- *		FOR UPDATE				RowExclusive		Exclusive			Exclusive
- *		FOR SHARE, KEY SHARE	RowShare			Share				RowShare
+ *		locker						intent on tags	strong on tags		on the row
+ *		FOR KEY SHARE				AccessShare		Share				RowShare
+ *		FOR SHARE					RowShare		Exclusive			Share
+ *		FOR NO KEY UPDATE			RowShare		Exclusive			ShareUpdateExclusive
+ *		UPDATE that keeps the key	RowShare		Exclusive			ShareRowExclusive
+ *		FOR UPDATE					RowExclusive	AccessExclusive		Exclusive
+ *		DELETE, UPDATE				RowExclusive	AccessExclusive		AccessExclusive
  *
- * An AccessShare probe meets only those who change rows: so a unique check finds who may have deleted a
- * row, and does not wait for who has locked it only.
+ * On the row these conflict as PostgreSQL's row locks do, and tell who changes the row from who has only
+ * locked it: a unique check finds out who may be deleting a row, and does not wait for the others. The
+ * strong modes conflict with some intents that they need not conflict with.
  *
- * FOR NO KEY UPDATE is taken as FOR UPDATE, and every UPDATE as one of the key: a KEY SHARE lock is not
- * carried to a row's new version, so every update must wait for it.
+ * Two rules go beyond the modes (keyshare.c): who locks FOR KEY SHARE waits for a running update of the
+ * row also if that keeps the key, and who locks FOR UPDATE or changes a row locks with it the older versions
+ * that others hold FOR KEY SHARE. Whether an update keeps the key is only found out where somebody may
+ * ask; else it counts as a change of the key.
  *
  * All tags are tuple tags, with offsets that no TID has: page tags are not seen by the deadlock detector.
  */
@@ -27,6 +33,8 @@
 #include "access/twophase.h"
 #include "access/xact.h"
 #include "access/xlogutils.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
@@ -38,6 +46,7 @@
 #define TABLE_TAG_OFFSET 0xfff1
 #define COMPACTION_TAG_OFFSET 0xfff2
 #define GROUP_TAG_OFFSET 0xfff3
+#define KEY_SHARE_TAG_OFFSET 0xfff4 /* marks a table whose rows somebody locks FOR KEY SHARE */
 
 /* Rows whose locks one group tag stands for. */
 #define GROUP_ROWS 256
@@ -65,34 +74,51 @@ static HTAB *lock_counts;
 static LocalTransactionId counts_lxid;
 
 static void
-row_tag(Relation rel, RowNumber row, LOCKTAG *tag)
+row_tag(Oid database, Oid relid, RowNumber row, LOCKTAG *tag)
 {
 	ItemPointerData tid;
 
 	row_to_tid(row, &tid);
-	SET_LOCKTAG_TUPLE(*tag, rel->rd_lockInfo.lockRelId.dbId, rel->rd_lockInfo.lockRelId.relId,
-					  ItemPointerGetBlockNumber(&tid), ItemPointerGetOffsetNumber(&tid));
+	SET_LOCKTAG_TUPLE(*tag, database, relid, ItemPointerGetBlockNumber(&tid),
+					  ItemPointerGetOffsetNumber(&tid));
 }
 
 static void
-block_tag(Relation rel, uint64 block, LOCKTAG *tag)
+block_tag(Oid database, Oid relid, RowNumber row, LOCKTAG *tag)
 {
-	SET_LOCKTAG_TUPLE(*tag, rel->rd_lockInfo.lockRelId.dbId, rel->rd_lockInfo.lockRelId.relId,
-					  (BlockNumber) block, BLOCK_TAG_OFFSET);
+	SET_LOCKTAG_TUPLE(*tag, database, relid, (BlockNumber) (row / DELETE_BLOCK_ROWS),
+					  BLOCK_TAG_OFFSET);
 }
 
 static void
-group_tag(Relation rel, RowNumber row, LOCKTAG *tag)
+group_tag(Oid database, Oid relid, RowNumber row, LOCKTAG *tag)
 {
-	SET_LOCKTAG_TUPLE(*tag, rel->rd_lockInfo.lockRelId.dbId, rel->rd_lockInfo.lockRelId.relId,
-					  (BlockNumber) (row / GROUP_ROWS), GROUP_TAG_OFFSET);
+	SET_LOCKTAG_TUPLE(*tag, database, relid, (BlockNumber) (row / GROUP_ROWS), GROUP_TAG_OFFSET);
 }
 
+/* A tag of the whole table: TABLE_TAG_OFFSET, ... */
 static void
-table_tag(Relation rel, LOCKTAG *tag)
+table_tag(Oid database, Oid relid, uint16 offset, LOCKTAG *tag)
 {
-	SET_LOCKTAG_TUPLE(*tag, rel->rd_lockInfo.lockRelId.dbId, rel->rd_lockInfo.lockRelId.relId, 0,
-					  TABLE_TAG_OFFSET);
+	SET_LOCKTAG_TUPLE(*tag, database, relid, 0, offset);
+}
+
+/* The tags that may stand for a row, from the table down to the row itself. */
+typedef struct RowTags
+{
+	LOCKTAG table;
+	LOCKTAG block;
+	LOCKTAG group;
+	LOCKTAG row;
+} RowTags;
+
+static void
+row_tags(Oid database, Oid relid, RowNumber row, RowTags *tags)
+{
+	table_tag(database, relid, TABLE_TAG_OFFSET, &tags->table);
+	block_tag(database, relid, row, &tags->block);
+	group_tag(database, relid, row, &tags->group);
+	row_tag(database, relid, row, &tags->row);
 }
 
 static bool
@@ -108,8 +134,11 @@ static const struct
 	LOCKMODE strong;
 	LOCKMODE row;
 } lock_modes[] = {
-	[ROW_LOCK_SHARE] = {RowShareLock, ShareLock, RowShareLock},
-	[ROW_LOCK_UPDATE] = {RowExclusiveLock, ExclusiveLock, ExclusiveLock},
+	[ROW_LOCK_KEY_SHARE] = {AccessShareLock, ShareLock, RowShareLock},
+	[ROW_LOCK_SHARE] = {RowShareLock, ExclusiveLock, ShareLock},
+	[ROW_LOCK_NO_KEY_UPDATE] = {RowShareLock, ExclusiveLock, ShareUpdateExclusiveLock},
+	[ROW_LOCK_NO_KEY_CHANGE] = {RowShareLock, ExclusiveLock, ShareRowExclusiveLock},
+	[ROW_LOCK_UPDATE] = {RowExclusiveLock, AccessExclusiveLock, ExclusiveLock},
 	[ROW_LOCK_CHANGE] = {RowExclusiveLock, AccessExclusiveLock, AccessExclusiveLock},
 };
 
@@ -117,10 +146,55 @@ static const struct
 static bool
 strongly_held(const LOCKTAG *tag, RowLockKind kind)
 {
-	for (int stronger = ROW_LOCK_CHANGE; stronger >= (int) kind; stronger--)
-		if (compat_LockHeldByMe(tag, lock_modes[stronger].strong))
-			return true;
-	return false;
+	if (compat_LockHeldByMe(tag, AccessExclusiveLock))
+		return true;
+	if (lock_modes[kind].strong <= ExclusiveLock && compat_LockHeldByMe(tag, ExclusiveLock))
+		return true;
+	return lock_modes[kind].strong == ShareLock && compat_LockHeldByMe(tag, ShareLock);
+}
+
+/*
+ * The xid of who holds a lock; InvalidTransactionId if he has none, or has ended since: then the caller
+ * finds the row's new state by itself. A prepared transaction keeps the virtual id of the backend that
+ * began it, unless the server has been started since.
+ */
+static TransactionId
+holder_xid(VirtualTransactionId holder, bool *prepared)
+{
+	PGPROC *proc;
+	bool more;
+
+	*prepared = holder.procNumber == INVALID_PROC_NUMBER;
+	if (*prepared)
+		return holder.localTransactionId;
+	proc = ProcNumberGetProc(holder.procNumber);
+	if (proc != NULL && compat_proc_lxid(proc) == holder.localTransactionId)
+		return proc->xid;
+	*prepared = true;
+	return TwoPhaseGetXidByVirtualXID(holder, &more);
+}
+
+/*
+ * Do other transactions hold the tag in a mode that conflicts with this one? If `prepared` is given it is
+ * set if one of them is prepared.
+ */
+static bool
+others_hold(const LOCKTAG *tag, LOCKMODE mode, bool *prepared)
+{
+	int n;
+	VirtualTransactionId *holders = GetLockConflicts(tag, mode, &n);
+
+	for (int i = 0; prepared != NULL && i < n; i++)
+	{
+		bool is_prepared;
+
+		if (TransactionIdIsValid(holder_xid(holders[i], &is_prepared)) && is_prepared)
+			*prepared = true;
+	}
+	/* a hot standby's array is kept by the lock manager */
+	if (!InHotStandby)
+		pfree(holders);
+	return n > 0;
 }
 
 /*
@@ -144,7 +218,7 @@ table_strongly_held(Relation rel, RowLockKind kind)
 		whole_table.lxid == compat_proc_lxid(MyProc) &&
 		whole_table.subid == GetCurrentSubTransactionId() && whole_table.kind >= kind)
 		return true;
-	table_tag(rel, &tag);
+	table_tag(MyDatabaseId, RelationGetRelid(rel), TABLE_TAG_OFFSET, &tag);
 	if (!strongly_held(&tag, kind))
 		return false;
 	whole_table.lxid = compat_proc_lxid(MyProc);
@@ -179,63 +253,161 @@ count_lock(Relation rel, uint32 offset, uint64 number)
 }
 
 /*
- * Locks a row to the end of the transaction. False if the policy says not to wait and somebody else
- * holds it; the intent locks may be held then.
+ * Takes a tag in the mode that stands for all its rows, if it is to be had at once. KEY SHARE must not pass
+ * over an update that keeps the key: while somebody has locked rows for that, the tag is left alone.
  */
-bool
-row_lock(Relation rel, RowNumber row, RowLockKind kind, LockWaitPolicy policy)
+static bool
+escalate(const LOCKTAG *tag, RowLockKind kind)
+{
+	LOCKMODE strong = lock_modes[kind].strong;
+
+	if (!acquire(tag, strong, false))
+		return false;
+	if (kind != ROW_LOCK_KEY_SHARE || !others_hold(tag, ExclusiveLock, NULL))
+		return true;
+	LockRelease(tag, strong, false);
+	return false;
+}
+
+/* Takes the intent locks for a row. False if they are not to be had at once and we shall not wait. */
+static bool
+lock_intents(Relation rel, const RowTags *tags, RowLockKind kind, bool wait)
+{
+	LOCKMODE intent = lock_modes[kind].intent;
+	LOCKTAG marker;
+
+	if (!acquire(&tags->table, intent, wait) || !acquire(&tags->block, intent, wait) ||
+		!acquire(&tags->group, intent, wait))
+		return false;
+	if (kind == ROW_LOCK_KEY_SHARE)
+	{
+		table_tag(MyDatabaseId, RelationGetRelid(rel), KEY_SHARE_TAG_OFFSET, &marker);
+		if (!acquire(&marker, AccessShareLock, wait))
+			return false;
+		key_share_arrive(RelationGetRelid(rel));
+	}
+	return true;
+}
+
+/* Locks one version of a row as row_lock() does, without a look at others. `on_row`: by its own tag. */
+static bool
+lock_version(Relation rel, RowNumber row, RowLockKind kind, bool wait, const RowTags *tags,
+			 bool *on_row)
 {
 	static LocalTransactionId last_lxid;
 	static SubTransactionId last_subid;
 	static Oid last_relid;
 	static uint64 last_group;
-	static LOCKMODE last_intent;
+	static RowLockKind last_kind;
 
-	bool wait = policy == LockWaitBlock;
-	LOCKMODE intent = lock_modes[kind].intent;
-	LOCKMODE strong = lock_modes[kind].strong;
 	uint64 block = row / DELETE_BLOCK_ROWS;
-	LOCKTAG table;
-	LOCKTAG whole_block;
-	LOCKTAG group;
-	LOCKTAG tag;
+	LOCKMODE mode = lock_modes[kind].row;
 
+	*on_row = false;
 	if (table_strongly_held(rel, kind))
 		return true;
-	table_tag(rel, &table);
-	block_tag(rel, block, &whole_block);
-	group_tag(rel, row, &group);
 	if (last_lxid != compat_proc_lxid(MyProc) || last_subid != GetCurrentSubTransactionId() ||
-		last_relid != RelationGetRelid(rel) || last_group != row / GROUP_ROWS ||
-		last_intent != intent)
+		last_relid != RelationGetRelid(rel) || last_group != row / GROUP_ROWS || last_kind != kind)
 	{
 		last_relid = InvalidOid;
-		if (!acquire(&table, intent, wait) || !acquire(&whole_block, intent, wait))
-			return false;
-		if (strongly_held(&whole_block, kind))
-			return true;
-		if (!acquire(&group, intent, wait))
+		if (!lock_intents(rel, tags, kind, wait))
 			return false;
 		last_lxid = compat_proc_lxid(MyProc);
 		last_subid = GetCurrentSubTransactionId();
 		last_relid = RelationGetRelid(rel);
 		last_group = row / GROUP_ROWS;
-		last_intent = intent;
+		last_kind = kind;
 	}
-	if (strongly_held(&whole_block, kind) || strongly_held(&group, kind))
+	if (strongly_held(&tags->block, kind) || strongly_held(&tags->group, kind))
 		return true;
 
 	if (count_lock(rel, TABLE_TAG_OFFSET, 0) % LOCKS_BEFORE_TABLE == 0 &&
-		acquire(&table, strong, false))
+		escalate(&tags->table, kind))
 		return true;
 	if (count_lock(rel, BLOCK_TAG_OFFSET, block) % ROWS_BEFORE_BLOCK == 0 &&
-		acquire(&whole_block, strong, false))
+		escalate(&tags->block, kind))
 		return true;
 	if (count_lock(rel, GROUP_TAG_OFFSET, row / GROUP_ROWS) % ROWS_BEFORE_GROUP == 0 &&
-		acquire(&group, strong, false))
+		escalate(&tags->group, kind))
 		return true;
-	row_tag(rel, row, &tag);
-	return acquire(&tag, lock_modes[kind].row, wait);
+	*on_row = true;
+	/* so that row_lock_holder() can tell a change from a lock */
+	if (kind == ROW_LOCK_NO_KEY_CHANGE && compat_LockHeldByMe(&tags->row, ExclusiveLock))
+		mode = AccessExclusiveLock;
+	return acquire(&tags->row, mode, wait);
+}
+
+static TransactionId changing_holder(const LOCKTAG *tag, LOCKMODE mode);
+static TransactionId row_changer(const LOCKTAG *tag);
+
+/* Who updates the row, other than this transaction; or locks or changes many rows near it. */
+static TransactionId
+updater(const RowTags *tags)
+{
+	TransactionId xid = row_changer(&tags->row);
+
+	if (!TransactionIdIsValid(xid))
+		xid = changing_holder(&tags->group, RowShareLock);
+	if (!TransactionIdIsValid(xid))
+		xid = changing_holder(&tags->block, RowShareLock);
+	if (!TransactionIdIsValid(xid))
+		xid = changing_holder(&tags->table, RowShareLock);
+	return xid;
+}
+
+/*
+ * Locks one version of a row to the end of the transaction. False if the policy says not to wait and
+ * somebody else holds it; the intent locks may be held then.
+ */
+bool
+row_lock_version(Relation rel, RowNumber row, RowLockKind kind, LockWaitPolicy policy)
+{
+	bool wait = policy == LockWaitBlock;
+	RowTags tags;
+	bool on_row;
+
+	row_tags(MyDatabaseId, RelationGetRelid(rel), row, &tags);
+	/* who waits for the change waits for its xid */
+	if (kind == ROW_LOCK_NO_KEY_CHANGE)
+		(void) GetCurrentTransactionId();
+	for (;;)
+	{
+		TransactionId xid;
+		ItemPointerData tid;
+
+		if (!lock_version(rel, row, kind, wait, &tags, &on_row))
+			return false;
+		if (kind != ROW_LOCK_KEY_SHARE || !on_row)
+			return true;
+		xid = updater(&tags);
+		if (!TransactionIdIsValid(xid))
+			return true;
+		LockRelease(&tags.row, lock_modes[kind].row, false);
+		if (!wait)
+			return false;
+		row_to_tid(row, &tid);
+		XactLockTableWait(xid, rel, &tid, XLTW_Lock);
+	}
+}
+
+/* Locks a row, and with it the older versions that others may hold FOR KEY SHARE if that conflicts. */
+bool
+row_lock(Relation rel, RowNumber row, RowLockKind kind, LockWaitPolicy policy)
+{
+	RowNumber *older;
+	int n;
+	bool locked = true;
+
+	if (!row_lock_version(rel, row, kind, policy))
+		return false;
+	if (kind < ROW_LOCK_UPDATE || !key_share_in_use(rel))
+		return true;
+	older = key_share_older(RelationGetRelid(rel), row, &n);
+	for (int i = 0; i < n && locked; i++)
+		locked = row_lock_version(rel, older[i], kind, policy);
+	if (older)
+		pfree(older);
+	return locked;
 }
 
 /* Locks all rows of the table exclusively, to the end of the transaction. */
@@ -244,40 +416,46 @@ row_lock_table(Relation rel, bool wait)
 {
 	LOCKTAG tag;
 
-	table_tag(rel, &tag);
+	table_tag(MyDatabaseId, RelationGetRelid(rel), TABLE_TAG_OFFSET, &tag);
 	return acquire(&tag, AccessExclusiveLock, wait);
 }
 
+/* The xid of one of those who hold the tag in a mode that conflicts with this one, if they have one. */
 static TransactionId
-changing_holder(const LOCKTAG *tag)
+changing_holder(const LOCKTAG *tag, LOCKMODE mode)
 {
 	int n;
-	VirtualTransactionId *holders = GetLockConflicts(tag, AccessShareLock, &n);
+	VirtualTransactionId *holders = GetLockConflicts(tag, mode, &n);
 	TransactionId xid = InvalidTransactionId;
 
 	for (int i = 0; i < n && !TransactionIdIsValid(xid); i++)
 	{
-		if (holders[i].procNumber == INVALID_PROC_NUMBER)
-			xid = holders[i].localTransactionId; /* prepared before the server started */
-		else
-		{
-			PGPROC *proc = ProcNumberGetProc(holders[i].procNumber);
-			bool more;
+		bool prepared;
 
-			/*
-			 * A prepared transaction keeps the virtual id of the backend that began it. Neither that nor
-			 * running: it has ended since, and the caller finds the row's new state by itself.
-			 */
-			if (proc != NULL && compat_proc_lxid(proc) == holders[i].localTransactionId)
-				xid = proc->xid;
-			else
-				xid = TwoPhaseGetXidByVirtualXID(holders[i], &more);
-		}
+		xid = holder_xid(holders[i], &prepared);
 	}
 	/* a hot standby's array is kept by the lock manager */
 	if (!InHotStandby)
 		pfree(holders);
 	return xid;
+}
+
+/*
+ * Who holds the row's own tag to change the row. A conflict with RowExclusive is one of Share,
+ * ShareRowExclusive, Exclusive and AccessExclusive; the other probes tell which. While somebody has it in
+ * ShareRowExclusive, others have it in RowShare at most.
+ */
+static TransactionId
+row_changer(const LOCKTAG *tag)
+{
+	TransactionId xid;
+
+	if (!others_hold(tag, RowExclusiveLock, NULL))
+		return InvalidTransactionId;
+	xid = changing_holder(tag, AccessShareLock);
+	if (TransactionIdIsValid(xid) || others_hold(tag, RowShareLock, NULL))
+		return xid;
+	return changing_holder(tag, ShareLock);
 }
 
 /*
@@ -287,29 +465,69 @@ changing_holder(const LOCKTAG *tag)
 TransactionId
 row_lock_holder(Relation rel, RowNumber row)
 {
-	LOCKTAG tag;
-	TransactionId xid;
+	RowTags tags;
 
 	if (table_strongly_held(rel, ROW_LOCK_CHANGE))
 		return InvalidTransactionId;
-	row_tag(rel, row, &tag);
-	xid = changing_holder(&tag);
-	if (!TransactionIdIsValid(xid))
-	{
-		group_tag(rel, row, &tag);
-		xid = changing_holder(&tag);
-	}
-	if (!TransactionIdIsValid(xid))
-	{
-		block_tag(rel, row / DELETE_BLOCK_ROWS, &tag);
-		xid = changing_holder(&tag);
-	}
-	if (!TransactionIdIsValid(xid))
-	{
-		table_tag(rel, &tag);
-		xid = changing_holder(&tag);
-	}
-	return xid;
+	row_tags(MyDatabaseId, RelationGetRelid(rel), row, &tags);
+	return updater(&tags);
+}
+
+/* Have other transactions announced that they lock rows of the table FOR KEY SHARE? */
+bool
+row_lock_marker_held(Relation rel)
+{
+	LOCKTAG marker;
+
+	table_tag(MyDatabaseId, RelationGetRelid(rel), KEY_SHARE_TAG_OFFSET, &marker);
+	return others_hold(&marker, AccessExclusiveLock, NULL);
+}
+
+/*
+ * Do others hold this version FOR KEY SHARE? `prepared` says whether one of them is a prepared
+ * transaction. Asked by who holds it to change it, so others have it in no other way.
+ */
+static bool
+key_share_others(Oid database, Oid relid, RowNumber row, bool *prepared)
+{
+	RowTags tags;
+	bool held;
+
+	row_tags(database, relid, row, &tags);
+	held = others_hold(&tags.row, ExclusiveLock, prepared);
+	held |= others_hold(&tags.group, RowExclusiveLock, prepared);
+	held |= others_hold(&tags.block, RowExclusiveLock, prepared);
+	held |= others_hold(&tags.table, RowExclusiveLock, prepared);
+	return held;
+}
+
+bool
+row_key_share_others(Relation rel, RowNumber row, bool *prepared)
+{
+	*prepared = false;
+	return key_share_others(MyDatabaseId, RelationGetRelid(rel), row, prepared);
+}
+
+/* Does this transaction hold the version FOR KEY SHARE or stronger? */
+bool
+row_key_share_mine(Oid database, Oid relid, RowNumber row)
+{
+	RowTags tags;
+
+	row_tags(database, relid, row, &tags);
+	for (LOCKMODE mode = RowShareLock; mode <= AccessExclusiveLock; mode++)
+		if (compat_LockHeldByMe(&tags.row, mode))
+			return true;
+	return strongly_held(&tags.group, ROW_LOCK_KEY_SHARE) ||
+		   strongly_held(&tags.block, ROW_LOCK_KEY_SHARE) ||
+		   strongly_held(&tags.table, ROW_LOCK_KEY_SHARE);
+}
+
+/* Does anybody? */
+bool
+row_key_share_held(Oid database, Oid relid, RowNumber row)
+{
+	return row_key_share_mine(database, relid, row) || key_share_others(database, relid, row, NULL);
 }
 
 /* One merge of a table's packs at a time; held to the end of the transaction. */

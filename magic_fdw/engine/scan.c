@@ -622,7 +622,7 @@ scan_get_latest_tid(TableScanDesc sscan, ItemPointer tid)
 			deleted = info.cmax < snapshot->curcid;
 		else
 			deleted = deleted_probe(storage, row, snapshot, &info);
-		if (!deleted || info.kind != DELETE_UPDATED)
+		if (!deleted || !delete_kind_updates(info.kind))
 			break;
 		row = info.successor;
 	}
@@ -771,6 +771,22 @@ analyze_pick(MagicScanDesc *scan)
 }
 
 /*
+ * The table's rows are being counted, and the statistics will be told the sum: what this backend has
+ * committed and not reported yet is in it, and must not be added a second time.
+ */
+void
+scan_forget_counted(Relation rel)
+{
+	PgStat_TableStatus *status = pgstat_should_count_relation(rel) ? rel->pgstat_info : NULL;
+
+	if (status == NULL || compat_pgstat_count(status, truncdropped))
+		return;
+	compat_pgstat_count(status, delta_live_tuples) = 0;
+	compat_pgstat_count(status, delta_dead_tuples) = 0;
+	compat_pgstat_count(status, changed_tuples) = 0;
+}
+
+/*
  * ANALYZE samples "blocks" of the file; block i of n stands for the i-th of n equal slices of the row
  * numbers. False if the slice is empty.
  */
@@ -781,6 +797,8 @@ scan_analyze_block(TableScanDesc sscan, BlockNumber blockno)
 	BlockNumber nblocks = RelationGetNumberOfBlocks(scan->base.rs_rd);
 	RowNumber rows;
 
+	if (scan->reader == NULL)
+		scan_forget_counted(scan->base.rs_rd);
 	begin_slices(scan);
 	nblocks = Max(nblocks, blockno + 1);
 	scan->slice_row = (RowNumber) ((double) scan->next_row * blockno / nblocks);

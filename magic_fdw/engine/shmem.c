@@ -83,6 +83,8 @@ request_shmem(void)
 	if (previous_request_hook)
 		previous_request_hook();
 	RequestAddinShmemSpace(add_size(shared_size(), range_counts_size()));
+	RequestAddinShmemSpace(key_share_shmem_size());
+	RequestNamedLWLockTranche("magic key share", 1);
 }
 
 static void
@@ -114,6 +116,7 @@ startup_shmem(void)
 			pg_atomic_init_u32(&range_counts[i], 0);
 		}
 	}
+	key_share_shmem_startup();
 	LWLockRelease(AddinShmemInitLock);
 }
 

@@ -361,6 +361,7 @@ vacuum_table(Relation rel, VacuumParams *params, BufferAccessStrategy strategy)
 	if (params->truncate != VACOPTVALUE_DISABLED)
 		(void) truncate_tail(rel);
 	count_rows(rel, &live, &dead);
+	scan_forget_counted(rel);
 
 	has_indexes = rel->rd_rel->relhasindex;
 	vac_update_relstats(rel, RelationGetNumberOfBlocks(rel), live, 0, has_indexes, frozen_xid,

@@ -189,7 +189,7 @@ verify_delta(const DeltaRow *row, void *arg)
 
 		if (number >= verify->meta.next_row)
 			report(verify, "deletions", -1, number, "row number was never given out");
-		if (entry.kind == DELETE_UPDATED &&
+		if (delete_kind_updates(entry.kind) &&
 			(entry.successor >= verify->meta.next_row || entry.successor == number))
 			report(verify, "deletions", -1, number, "successor cannot be right");
 	}

@@ -109,7 +109,7 @@ ANALYZE s0;
 SELECT reltuples FROM pg_class WHERE relname = 's0';
 -- counters
 SELECT pg_stat_force_next_flush();
-SELECT relname, n_tup_ins, n_tup_upd, n_tup_del, n_live_tup FROM pg_stat_user_tables WHERE relname IN ('sp1', 's0') ORDER BY 1;
+SELECT relname, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables WHERE relname IN ('sp1', 's0') ORDER BY 1;
 BEGIN;
 INSERT INTO s0 VALUES (1), (2), (3);
 SAVEPOINT s;

@@ -80,4 +80,35 @@ $node->safe_psql('postgres', "ROLLBACK PREPARED 'd'");
 $node->safe_psql('postgres', 'UPDATE p SET v = 5 WHERE id IN (10, 20, 30, 40)');
 is($node->safe_psql('postgres', $state), '100|22|45010', 'the rows are free again');
 check_table($node, 'p', 'id', 'at the end');
+
+# A child's lock on its parent, whose row others have replaced before the child's transaction was prepared: it
+# holds the newest version, also when the server has been restarted.
+$node->safe_psql('postgres', <<"SQL");
+CREATE TABLE parent (id int PRIMARY KEY, v int) USING $am;
+CREATE TABLE child (parent int REFERENCES parent) USING $am;
+INSERT INTO parent VALUES (1, 0), (2, 0);
+SQL
+my $child = $node->background_psql('postgres');
+$child->query_safe('BEGIN; INSERT INTO child VALUES (1)');
+$node->safe_psql('postgres', 'UPDATE parent SET v = v + 1 WHERE id = 1') for 1 .. 2;
+$child->query_safe("PREPARE TRANSACTION 'child'");
+$child->quit;
+sub parent_held
+{
+	my ($when) = @_;
+	my ($out, $err) = ('', '');
+	$node->psql('postgres', "SET lock_timeout = '100ms'; DELETE FROM parent WHERE id = 1", stderr => \$err);
+	like($err, qr/lock timeout/, "$when: the parent of a prepared child is not deleted");
+	$err = '';
+	$node->psql('postgres', 'SELECT v FROM parent WHERE id = 1 FOR NO KEY UPDATE NOWAIT', stderr => \$err);
+	is($err, '', "$when: it may be updated otherwise");
+	return;
+}
+parent_held('prepared');
+$node->restart;
+parent_held('after a restart');
+$node->safe_psql('postgres', "COMMIT PREPARED 'child'");
+my ($out, $err) = ('', '');
+$node->psql('postgres', 'DELETE FROM parent WHERE id = 1', stderr => \$err);
+like($err, qr/violates foreign key constraint/, 'the parent of a committed child is not deleted');
 done_testing();

@@ -12,6 +12,7 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "access/xlog_internal.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -155,6 +156,18 @@ end_reached(FeedSlot *slot, uint64 number)
 	return reached;
 }
 
+/* Where the last record ends: the insert position may stand behind the header of a page not begun yet. */
+static XLogRecPtr
+end_of_wal(void)
+{
+	XLogRecPtr end = GetXLogInsertRecPtr();
+
+	if (end % XLOG_BLCKSZ == SizeOfXLogShortPHD ||
+		XLogSegmentOffset(end, wal_segment_size) == SizeOfXLogLongPHD)
+		end -= end % XLOG_BLCKSZ;
+	return end;
+}
+
 /*
  * Waits until the feed has applied everything up to `ts`, or up to the source's end as it is now
  * (ts < 0). False when `timeout` (NULL = none) has passed.
@@ -206,7 +219,7 @@ wait_for(const char *name, int64 ts, const Interval *timeout, bool durable)
 			ConditionVariableCancelSleep();
 			/* the commit's record lies before the end of WAL as of now */
 			if (durable)
-				XLogFlush(GetXLogInsertRecPtr());
+				XLogFlush(end_of_wal());
 			return true;
 		}
 		if (look.rest)

@@ -59,6 +59,17 @@ SELECT pack_rows, encodings FROM pack_check($$
          CASE WHEN g < 2000 THEN NULL ELSE g::text END AS late, g::text COLLATE "C" AS asc
   FROM generate_series(1, 10000) g $$, 6000);
 
+-- text by symbols: bytes without one, zeros, empty strings and nulls; a value too long for it
+SELECT pack_rows, encodings FROM pack_check($$
+  SELECT s AS words, 'Grüße 漢字 ' || s || chr(200 + g % 900) AS unicode,
+         convert_to(s, 'UTF8') || decode(repeat('00', g % 13), 'hex') || int4send(hashint4(g)) AS zeros,
+         CASE g % 4 WHEN 0 THEN NULL WHEN 1 THEN '' ELSE s END AS nulls, 'x' || g AS short,
+         s || CASE WHEN g = 3000 THEN repeat('deposits', 200000) ELSE '' END AS long, s || ' ' || chr(1 + g % 127) AS rare
+  FROM generate_series(1, 10000) g,
+       LATERAL (SELECT string_agg((ARRAY['furious', 'final', 'deposits', 'regular', 'carefully', 'pending', 'requests', 'accounts', 'blithe',
+           'ironic', 'packages', 'express', 'theodolites', 'slyly', 'unusual', 'among'])[1 + abs(hashint4(g * 7 + w)) % 16], ' ' ORDER BY w) AS s
+         FROM generate_series(1, 5) w) x $$, 9000, 0.3);
+
 -- integers: constant, runs, ascending, sparse, common divisor, full range
 SELECT pack_rows FROM pack_check($$
   SELECT 7 AS constant, g / 500 AS runs, g AS ascending, g * 1000 AS step, (g % 100) * 100 AS divisor, CASE WHEN g % 50 = 0 THEN g * 99991 END AS sparse,
@@ -133,7 +144,8 @@ END $$;
 -- damaged bytes: an error or an answer, never a crash
 SELECT raised + answered AS rounds, raised > 0 AS raised FROM pack_damage($$
   SELECT g, g / 7 AS r, g::text AS t, 'word ' || g % 50 AS w, (g % 5)::text AS d, g::numeric(10,2) AS n, g * 1e30 AS wide, sin(g) AS f, g / 10::float8 AS p,
-         CASE WHEN g % 9 = 0 THEN g END AS s, CASE g % 700 WHEN 5 THEN 'NaN' ELSE g::numeric END AS x, md5(g::text)::uuid AS u, repeat(md5(g::text), 9) AS cold
+         CASE WHEN g % 9 = 0 THEN g END AS s, CASE g % 700 WHEN 5 THEN 'NaN' ELSE g::numeric END AS x, md5(g::text)::uuid AS u, repeat(md5(g::text), 9) AS cold,
+         'x' || hashint8(g) || ' final' || hashint4(g) AS symbols
   FROM generate_series(1, 2500) g $$, 1500, 42);
 SELECT raised + answered AS rounds, raised > 0 AS raised FROM pack_damage($$
   SELECT g, g::text AS t, g::numeric(10,2) AS n, sin(g) AS f, CASE WHEN g % 9 = 0 THEN g END AS s, md5(g::text)::uuid AS u, NULL::int AS z

@@ -7,6 +7,7 @@
 #include <lz4.h>
 #include <zstd.h>
 
+#include "engine/pack_fsst.h"
 #include "engine/pack_kernels.h"
 #include "port/pg_bitutils.h"
 #include "utils/memutils.h"
@@ -159,18 +160,38 @@ dictionary_datums(PackReader *reader, ReaderColumn *column)
 
 /* ---------------------------------------------------------------- lengths and frames ---- */
 
+/* The symbols behind the directory of frames. */
+static void
+load_symbols(PackReader *reader, ReaderColumn *column, uint64 at)
+{
+	PackColumn *d = &column->d;
+	uint64 length = d->aux_length - at;
+
+	if (column->symbols == NULL)
+		column->symbols = MemoryContextAlloc(reader->context, sizeof(FsstTable));
+	if (length == 0 ||
+		fsst_table_read(column->symbols,
+						pack_fetch(reader, column->att, d->offset + d->aux_offset + at, length,
+								   &column->scratch, &column->scratch_room),
+						length) == 0)
+		pack_corrupt(column->att, "impossible table of symbols");
+}
+
 static void
 load_frames(PackReader *reader, ReaderColumn *column)
 {
 	PackColumn *d = &column->d;
 	uint64 bytes = d->aux_count * sizeof(PackFrame);
+	bool coded = d->encoding == PACK_ENCODING_FSST;
 
 	if (column->frames != NULL)
 		return;
-	if (d->frame_shift > 17 || bytes != d->aux_length || reader->nrows == 0 ||
-		d->aux_count != ((reader->nrows - 1) >> d->frame_shift) + 1)
+	if (d->frame_shift > 17 || (coded ? bytes > d->aux_length : bytes != d->aux_length) ||
+		reader->nrows == 0 || d->aux_count != ((reader->nrows - 1) >> d->frame_shift) + 1)
 		pack_corrupt(column->att, "impossible number of frames");
 	column->fetched = NO_BLOCK;
+	if (coded)
+		load_symbols(reader, column, bytes);
 	column->frames = MemoryContextAlloc(reader->context, bytes);
 	memcpy(column->frames,
 		   pack_fetch(reader, column->att, d->offset + d->aux_offset, bytes, &column->scratch,
@@ -182,7 +203,7 @@ load_frames(PackReader *reader, ReaderColumn *column)
 
 		if (frame->length > d->length || frame->offset > d->length - frame->length ||
 			frame->length > frame->raw ||
-			(frame->length < frame->raw && d->encoding == PACK_ENCODING_PLAIN))
+			(frame->length < frame->raw && (coded || d->encoding == PACK_ENCODING_PLAIN)))
 		{
 			pfree(column->frames);
 			column->frames = NULL;
@@ -339,6 +360,39 @@ block_bytes(PackReader *reader, ReaderColumn *column, int block, int n)
 	return column->bytes;
 }
 
+/* Decodes codes to `at`; returns the end. */
+static uint8 *
+decode_value(ReaderColumn *column, const uint8 *codes, uint32 length, uint8 *at)
+{
+	at = fsst_decode(column->symbols, codes, length, at);
+	if (at == NULL)
+		pack_corrupt(column->att, "a value has a code without symbol");
+	return at;
+}
+
+/* Decodes a block's codes, of which column->lengths tells the lengths, to column->strings. */
+static void
+decode_strings(PackReader *reader, ReaderColumn *column, const uint8 *codes, int n)
+{
+	uint64 total = 0;
+	uint8 *at;
+
+	for (int i = 0; i < n; i++)
+		total += column->lengths[i];
+	pack_reserve(reader, &column->decoded, &column->decoded_room,
+				 total * FSST_MOST_RATIO + sizeof(uint64));
+	at = column->decoded;
+	for (int i = 0; i < n; i++)
+	{
+		uint8 *end = decode_value(column, codes, column->lengths[i], at);
+
+		column->strings[i].data = at;
+		column->strings[i].length = end - at;
+		codes += column->lengths[i];
+		at = end;
+	}
+}
+
 void
 pack_read_strings(PackReader *reader, ReaderColumn *column, int block, int *nulls)
 {
@@ -349,12 +403,15 @@ pack_read_strings(PackReader *reader, ReaderColumn *column, int block, int *null
 	if (column->strings == NULL)
 		column->strings = MemoryContextAlloc(reader->context, PACK_VECTOR * sizeof(PackString));
 	bytes = block_bytes(reader, column, block, n);
-	for (int i = 0; i < n; i++)
-	{
-		column->strings[i].data = bytes;
-		column->strings[i].length = column->lengths[i];
-		bytes += column->lengths[i];
-	}
+	if (column->symbols != NULL)
+		decode_strings(reader, column, bytes, n);
+	else
+		for (int i = 0; i < n; i++)
+		{
+			column->strings[i].data = bytes;
+			column->strings[i].length = column->lengths[i];
+			bytes += column->lengths[i];
+		}
 	*nulls = column->blocks[block].nulls;
 }
 
@@ -455,6 +512,14 @@ pack_bytes_datum(PackReader *reader, ReaderColumn *column, int block, int row,
 		skip += column->lengths[i];
 	value.length = column->lengths[row];
 	value.data = frame_part(reader, column, index >> shift, skip, value.length);
+	if (column->symbols != NULL)
+	{
+		pack_reserve(reader, &column->decoded, &column->decoded_room,
+					 (uint64) value.length * FSST_MOST_RATIO + sizeof(uint64));
+		value.length =
+			decode_value(column, value.data, value.length, column->decoded) - column->decoded;
+		value.data = column->decoded;
+	}
 	at = pack_buffer_room(buffer, pack_datum_room(column, value.length) + MAXIMUM_ALIGNOF);
 	return pack_build_datum(column, value, &at);
 }

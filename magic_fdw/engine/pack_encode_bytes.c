@@ -3,14 +3,15 @@
  *		Chunks of byte strings: text, bytea, every type passed by reference but numeric.
  *
  * Either a sorted dictionary and blocks of codes, or blocks of lengths with the bytes themselves
- * in frames of 2^k rows, stored plainly or compressed frame by frame.  A frame holds about
- * FRAME_BYTES, so that one value is read without decoding the chunk.
+ * in frames of 2^k rows, stored plainly, compressed value by value (fsst) or frame by frame (lz4, zstd).
+ * A frame holds about FRAME_BYTES, so that one value is read without decoding the chunk.
  */
 #include "engine/pack_writer.h"
 
 #include <lz4.h>
 #include <zstd.h>
 
+#include "engine/pack_fsst.h"
 #include "engine/pack_kernels.h"
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
@@ -27,12 +28,23 @@
 #define FRAME_MAX_SHIFT 17
 
 /*
- * Values shorter than this on average are what scans filter by, and lz4 decodes five times as
- * fast as zstd: there zstd must halve the size; above, save a fifth.  Measured on l_comment of
- * TPC-H SF 1 (159 MB): lz4 70 MB, decoded in 90 ms; zstd 46 MB, 400 ms.
+ * Values shorter than this on average are what scans filter by, and fsst and lz4 decode five times as
+ * fast as zstd: there zstd must halve the size; above, save a fifth.
  */
 #define COLD_LENGTH 512
 #define ZSTD_LEVEL 1
+
+/*
+ * fsst pays for many short values. The table is made of FSST_SAMPLE bytes of whole values from all over
+ * the chunk, and made anew when it gets worse by FSST_WORSE than it was.
+ */
+#define FSST_LEAST_BYTES (32 * 1024)
+#define FSST_SAMPLE (16 * 1024)
+#define FSST_SAMPLE_VALUES 1024
+#define FSST_WORSE 1.03
+
+/* The most a block may have: its codes are decoded as if each stood for eight bytes. */
+#define FSST_BLOCK_MAX (1024 * 1024)
 
 /* A dictionary is given up when a start of this many rows has more distinct values than half. */
 #define DICT_PROBE 2048
@@ -274,6 +286,8 @@ typedef struct FrameWriter
 	uint64 raw_room;
 	uint8 *compressed;
 	uint64 compressed_room;
+	const FsstEncoder *fsst;
+	uint32 coded[PACK_VECTOR]; /* fsst: lengths of a block's values, in `compressed` */
 } FrameWriter;
 
 /* One context for the process: making one costs as much as a small frame. */
@@ -364,7 +378,7 @@ write_frame(FrameWriter *frames, PackBuffer *out, uint64 chunk_start, uint32 sta
 	uint64 length = gather(frames, start, end);
 	uint64 size = 0;
 
-	if (frames->codec != PACK_ENCODING_PLAIN && length > 0)
+	if (frames->codec > PACK_ENCODING_PLAIN && length > 0)
 	{
 		uint64 bound = compress_bound(frames->codec, length);
 
@@ -388,7 +402,104 @@ write_frame(FrameWriter *frames, PackBuffer *out, uint64 chunk_start, uint32 sta
 }
 
 /*
- * Chooses a codec by a sample from the middle of the chunk: lz4 for what is scanned, zstd where
+ * Encodes rows start .. end - 1 (at most a block); returns their bytes, which are in `compressed`, their
+ * lengths in `coded`.
+ */
+static uint64
+encode_block(FrameWriter *frames, uint32 start, uint32 end)
+{
+	uint64 length = 0;
+
+	for (uint32 i = start; i < end; i++)
+		length += frames->strings[i].length;
+	frames->compressed = ensure_room(frames, frames->compressed, &frames->compressed_room,
+									 length * FSST_LEAST_RATIO + 1);
+	return fsst_encode(frames->fsst, frames->strings + start, end - start, frames->compressed,
+					   frames->coded);
+}
+
+/* Appends the block that encode_block() has made as a frame. */
+static void
+write_coded(FrameWriter *frames, PackBuffer *out, uint64 chunk_start, uint32 start, uint64 length)
+{
+	PackFrame *frame = &frames->frames[start / PACK_VECTOR];
+
+	frame->offset = out->length - chunk_start;
+	frame->raw = frame->length = length;
+	pack_buffer_append(out, frames->compressed, length);
+}
+
+/* Makes an encoder for the chunk; it stays with the column. */
+static void
+train(FrameWriter *frames, WriterColumn *source)
+{
+	PackWriter *writer = frames->writer;
+	uint32 n = writer->nrows;
+	uint32 stride = Max(n / FSST_SAMPLE_VALUES, 1) | 1; /* odd, against what repeats */
+	PackString sample[FSST_SAMPLE_VALUES];
+	uint8 *bytes = MemoryContextAlloc(writer->scratch, FSST_SAMPLE + sizeof(uint64));
+	uint32 used = 0;
+	int count = 0;
+
+	for (uint32 i = 0; i < n && count < FSST_SAMPLE_VALUES; i += stride)
+	{
+		PackString value = frames->strings[i];
+
+		/* a long value gives its start */
+		value.length = Min(value.length, FSST_SAMPLE / 8);
+		if (value.length == 0)
+			continue;
+		if (value.length > FSST_SAMPLE - used)
+			break;
+		memcpy(bytes + used, value.data, value.length);
+		sample[count].data = bytes + used;
+		sample[count++].length = value.length;
+		used += value.length;
+	}
+	if (source->fsst_cxt == NULL)
+		source->fsst_cxt =
+			AllocSetContextCreate(writer->context, "magic symbols", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextReset(source->fsst_cxt);
+	source->fsst = NULL;
+	source->fsst = fsst_train(sample, count, source->fsst_cxt);
+}
+
+/* Bytes of the rows start .. end - 1 (at most a block) by the column's encoder, as part of the whole. */
+static double
+fsst_ratio(FrameWriter *frames, WriterColumn *source, uint32 start, uint32 end)
+{
+	uint64 raw = 0;
+
+	frames->fsst = source->fsst;
+	for (uint32 i = start; i < end; i++)
+		raw += frames->strings[i].length;
+	return (encode_block(frames, start, end) + 0.5) / (raw + 1);
+}
+
+/* Bytes that rows start .. end - 1 of `raw` bytes would take by fsst, their share of the table included. */
+static double
+try_fsst(FrameWriter *frames, WriterColumn *source, uint32 start, uint32 end, uint64 raw)
+{
+	bool made = source->fsst == NULL;
+	double ratio;
+
+	end = Min(end, start + PACK_VECTOR);
+	if (made)
+		train(frames, source);
+	ratio = fsst_ratio(frames, source, start, end);
+	if (!made && ratio > source->fsst_ratio * FSST_WORSE)
+	{
+		train(frames, source);
+		ratio = fsst_ratio(frames, source, start, end);
+		made = true;
+	}
+	if (made)
+		source->fsst_ratio = ratio;
+	return raw * (ratio + (double) fsst_table_bytes(source->fsst) / source->bytes);
+}
+
+/*
+ * Chooses a codec by a sample from the middle of the chunk: fsst or lz4 for what is scanned, zstd where
  * it is much smaller or values are long.
  */
 static PackEncoding
@@ -399,8 +510,9 @@ choose_codec(FrameWriter *frames, WriterColumn *source)
 	uint64 average = source->bytes / (n - source->null_count);
 	uint32 rows = Min(n, FRAME_BYTES / (average + 1) + 1);
 	uint32 start = (n - rows) / 2;
+	PackEncoding light = PACK_ENCODING_LZ4;
 	uint64 raw;
-	uint64 lz4;
+	uint64 best;
 	uint64 zstd;
 	uint8 *target;
 
@@ -413,14 +525,26 @@ choose_codec(FrameWriter *frames, WriterColumn *source)
 		return PACK_ENCODING_LZ4; /* a few huge values: fast, and stored raw where it fails */
 	raw = gather(frames, start, start + rows);
 	target = MemoryContextAllocHuge(writer->scratch, ZSTD_compressBound(raw) + raw / 8 + 64);
-	lz4 = compress_bytes(PACK_ENCODING_LZ4, frames->raw, raw, target, LZ4_compressBound(raw));
+	best = compress_bytes(PACK_ENCODING_LZ4, frames->raw, raw, target, LZ4_compressBound(raw));
 	zstd = compress_bytes(PACK_ENCODING_ZSTD, frames->raw, raw, target, ZSTD_compressBound(raw));
 	pfree(target);
-	if (lz4 == 0 || zstd == 0 || raw == 0 || Min(lz4, zstd) > raw - raw / 8)
+	if (best == 0 || zstd == 0 || raw == 0)
 		return PACK_ENCODING_PLAIN;
-	if (average >= COLD_LENGTH ? zstd < lz4 - lz4 / 5 : zstd < lz4 / 2)
+	if (average < COLD_LENGTH && source->bytes >= FSST_LEAST_BYTES)
+	{
+		double fsst = try_fsst(frames, source, start, start + rows, raw);
+
+		if (fsst <= best)
+		{
+			light = PACK_ENCODING_FSST;
+			best = fsst;
+		}
+	}
+	if (Min(best, zstd) > raw - raw / 8)
+		return PACK_ENCODING_PLAIN;
+	if (average >= COLD_LENGTH ? zstd < best - best / 5 : zstd < best / 2)
 		return PACK_ENCODING_ZSTD;
-	return PACK_ENCODING_LZ4;
+	return light;
 }
 
 /* The largest frames of 2^k rows that stay near the aim, and below the limit unless of one row. */
@@ -430,9 +554,10 @@ choose_shift(FrameWriter *frames, WriterColumn *source)
 	uint32 n = frames->writer->nrows;
 	uint64 average = source->bytes / (n - source->null_count) + 1;
 	uint64 aim = frames->codec == PACK_ENCODING_ZSTD ? COLD_FRAME_BYTES : FRAME_BYTES;
+	uint64 limit = frames->codec == PACK_ENCODING_FSST ? FSST_BLOCK_MAX : FRAME_MAX;
 	int shift = 0;
 
-	if (frames->codec == PACK_ENCODING_PLAIN)
+	if (frames->codec == PACK_ENCODING_PLAIN || frames->codec == PACK_ENCODING_FSST)
 		shift = 10;
 	else
 		while (shift < FRAME_MAX_SHIFT && (average << (shift + 1)) <= aim + aim / 2)
@@ -449,7 +574,7 @@ choose_shift(FrameWriter *frames, WriterColumn *source)
 			length += frames->strings[i].length;
 			most = Max(most, length);
 		}
-		if (most <= FRAME_MAX)
+		if (most <= limit)
 			break;
 	}
 	return shift;
@@ -531,19 +656,15 @@ bound_block(BytesBounds *bounds, PackBlock *block, const PackString *strings, co
 
 /* Appends a block's validity and lengths; returns the bytes of its values. */
 static uint64
-write_lengths(PackBuffer *out, uint64 chunk_start, PackBlock *block, const PackString *strings,
+write_lengths(PackBuffer *out, uint64 chunk_start, PackBlock *block, const int64 *lengths,
 			  const uint8 *nulls, int n)
 {
-	int64 lengths[PACK_VECTOR];
 	int64 least;
 	int64 most;
 	uint64 bytes = 0;
 
 	for (int i = 0; i < n; i++)
-	{
-		lengths[i] = strings[i].length;
-		bytes += strings[i].length;
-	}
+		bytes += lengths[i];
 	pack_kernels()->minmax(lengths, n, &least, &most);
 	block->offset = out->length - chunk_start;
 	block->method = PACK_METHOD_LENGTHS;
@@ -569,11 +690,18 @@ write_frames(PackWriter *writer, WriterColumn *source, PackString *strings, Pack
 	uint32 per_frame;
 	uint32 per_step;
 	uint64 directory_bytes;
+	int64 lengths[PACK_VECTOR];
 
 	frames.writer = writer;
 	frames.strings = strings;
 	frames.codec = choose_codec(&frames, source);
 	frames.shift = choose_shift(&frames, source);
+	if (frames.codec == PACK_ENCODING_FSST && frames.shift != 10)
+	{
+		/* values too long for that are among them */
+		frames.codec = PACK_ENCODING_LZ4;
+		frames.shift = choose_shift(&frames, source);
+	}
 	per_frame = 1 << frames.shift;
 	per_step = Max(per_frame, PACK_VECTOR);
 	nframes = (n + per_frame - 1) >> frames.shift;
@@ -586,6 +714,14 @@ write_frames(PackWriter *writer, WriterColumn *source, PackString *strings, Pack
 	column->aux_length = column->aux_raw = directory_bytes;
 	column->aux_count = nframes;
 	pack_buffer_zero(out, directory_bytes);
+	if (frames.codec == PACK_ENCODING_FSST)
+	{
+		uint32 symbols = fsst_table_bytes(frames.fsst);
+
+		fsst_table_write(frames.fsst, pack_buffer_extend(out, symbols));
+		pack_buffer_align(out, 8);
+		column->aux_length = column->aux_raw = directory_bytes + symbols;
+	}
 
 	/* the lengths of a step's blocks, then its frames, so that a scan reads forward */
 	for (uint32 start = 0; start < n; start += per_step)
@@ -602,10 +738,21 @@ write_frames(PackWriter *writer, WriterColumn *source, PackString *strings, Pack
 
 			if (source->order == PACK_ORDER_BYTES)
 				bound_block(&bounds, block, strings + row, nulls, rows);
+			if (frames.codec == PACK_ENCODING_FSST)
+			{
+				(void) encode_block(&frames, row, row + rows);
+				for (int i = 0; i < rows; i++)
+					lengths[i] = frames.coded[i];
+				write_coded(&frames, out, column->offset, row,
+							write_lengths(out, column->offset, block, lengths, nulls, rows));
+				continue;
+			}
+			for (int i = 0; i < rows; i++)
+				lengths[i] = strings[row + i].length;
 			block->u.lengths.skip = per_frame > PACK_VECTOR ? skip : 0;
-			skip += write_lengths(out, column->offset, block, strings + row, nulls, rows);
+			skip += write_lengths(out, column->offset, block, lengths, nulls, rows);
 		}
-		for (uint32 row = start; row < end; row += per_frame)
+		for (uint32 row = start; row < end && frames.codec != PACK_ENCODING_FSST; row += per_frame)
 			write_frame(&frames, out, column->offset, row, Min(row + per_frame, n));
 	}
 	memcpy(out->data + column->offset + column->aux_offset, frames.frames, directory_bytes);
@@ -628,6 +775,7 @@ pack_encode_bytes(PackWriter *writer, WriterColumn *source, PackBuffer *out, Pac
 
 	for (uint32 i = 0; i < n; i++)
 	{
+		pack_prefetch_value(source, i, n);
 		if (source->nulls[i])
 		{
 			strings[i].data = NULL;

@@ -124,6 +124,7 @@ pack_encode_numeric(PackWriter *writer, WriterColumn *source, PackBuffer *out, P
 		int128 value = 0;
 		PackNumericForm form;
 
+		pack_prefetch_value(source, i, n);
 		if (source->nulls[i])
 			continue;
 		form = parse(source->values[i], &its_scale, &value);

@@ -71,8 +71,11 @@ typedef enum PackEncoding
 	PACK_ENCODING_DICT = 3,	 /* blocks of integers that number dictionary entries */
 	PACK_ENCODING_PLAIN = 4, /* bytes in frames */
 	PACK_ENCODING_LZ4 = 5,	 /* the same, compressed frame by frame */
-	PACK_ENCODING_ZSTD = 6
+	PACK_ENCODING_ZSTD = 6,
+	PACK_ENCODING_FSST = 7 /* plain frames of values that are codes, see pack_fsst.h */
 } PackEncoding;
+
+#define PACK_LAST_ENCODING PACK_ENCODING_FSST
 
 /* PackColumn.flags */
 #define PACK_COLUMN_SORTED 0x01
@@ -96,8 +99,9 @@ typedef struct PackColumn
 	uint32 nulls;
 	uint64 offset; /* of the chunk in the pack; the block directory comes first */
 	uint64 length;
-	int64 step;		   /* common divisor of all differences from a block's base */
-	uint64 aux_offset; /* dictionary, numeric exceptions or frame directory, in the chunk */
+	int64 step; /* common divisor of all differences from a block's base */
+	uint64
+		aux_offset; /* dictionary, numeric exceptions or frame directory (and symbols), in the chunk */
 	uint64 aux_length;
 	uint64 aux_raw;	   /* its length before lz4; equal to aux_length: not compressed */
 	uint32 aux_count;  /* entries */

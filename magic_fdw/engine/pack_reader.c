@@ -383,7 +383,7 @@ check_descriptor(PackReader *reader, ReaderColumn *column)
 			break;
 		case PACK_CLASS_NUMERIC:
 			fits = column->attlen == -1 && !column->byval && d->encoding >= PACK_ENCODING_INTS &&
-				   d->encoding <= PACK_ENCODING_ZSTD && d->scale >= 0 && d->scale <= 38;
+				   d->encoding <= PACK_LAST_ENCODING && d->scale >= 0 && d->scale <= 38;
 			break;
 		case PACK_CLASS_FIXED:
 		case PACK_CLASS_VARLENA:
@@ -392,7 +392,7 @@ check_descriptor(PackReader *reader, ReaderColumn *column)
 				   (d->klass == PACK_CLASS_FIXED
 						? d->attlen > 0
 						: d->attlen == (d->klass == PACK_CLASS_VARLENA ? -1 : -2)) &&
-				   ((d->encoding >= PACK_ENCODING_DICT && d->encoding <= PACK_ENCODING_ZSTD) ||
+				   ((d->encoding >= PACK_ENCODING_DICT && d->encoding <= PACK_LAST_ENCODING) ||
 					(d->encoding == PACK_ENCODING_INTS && d->nulls == reader->nrows));
 			break;
 		default:
@@ -654,8 +654,10 @@ pack_column_encoding(PackReader *reader, int att)
 			return "plain";
 		case PACK_ENCODING_LZ4:
 			return "lz4";
-		default:
+		case PACK_ENCODING_ZSTD:
 			return "zstd";
+		default:
+			return "fsst";
 	}
 }
 

@@ -62,6 +62,9 @@ typedef struct ReaderColumn
 	PackDictionary dict;
 	Datum *dict_datums;
 	PackFrame *frames;
+	struct FsstTable *symbols; /* with `frames` */
+	uint8 *decoded;			   /* strings decoded with them */
+	uint64 decoded_room;
 	int64 frame; /* number of the frame in frame_bytes; -1: none */
 	uint8 *frame_bytes;
 	uint64 frame_room;

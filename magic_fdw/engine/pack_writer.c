@@ -15,6 +15,7 @@
 
 /* Least and largest piece the arena is extended by; larger values get a piece of their own. */
 #define ARENA_FIRST 8192
+#define ARENA_SLACK 8
 #define ARENA_PIECE (256 * 1024)
 
 #define FIRST_ROOM 64
@@ -139,7 +140,7 @@ grow(PackWriter *writer)
 	writer->room = room;
 }
 
-/* Room in the arena, aligned for any type. */
+/* Room in the arena, aligned for any type; behind it ARENA_SLACK bytes may be read. */
 static char *
 arena_alloc(PackWriter *writer, Size size)
 {
@@ -152,11 +153,11 @@ arena_alloc(PackWriter *writer, Size size)
 
 		if (size > piece / 4)
 		{
-			at = MemoryContextAllocHuge(writer->arena, size);
+			at = MemoryContextAllocHuge(writer->arena, size + ARENA_SLACK);
 			writer->arena_bytes += size;
 			return at;
 		}
-		writer->arena_next = MemoryContextAlloc(writer->arena, piece);
+		writer->arena_next = MemoryContextAlloc(writer->arena, piece + ARENA_SLACK);
 		writer->arena_left = piece;
 		writer->arena_bytes += piece;
 	}

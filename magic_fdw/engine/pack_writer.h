@@ -26,9 +26,12 @@ typedef struct WriterColumn
 	uint32 longest; /* longest payload */
 
 	/* learnt from earlier packs, never wrong only less good */
-	bool no_dict;	 /* dictionaries did not pay */
-	bool no_codec;	 /* compression did not pay */
-	int packs_since; /* packs since either was tried */
+	bool no_dict;			  /* dictionaries did not pay */
+	bool no_codec;			  /* compression did not pay */
+	int packs_since;		  /* packs since either was tried */
+	struct FsstEncoder *fsst; /* made for an earlier pack */
+	MemoryContext fsst_cxt;	  /* of it */
+	double fsst_ratio;		  /* that it had there */
 } WriterColumn;
 
 struct PackWriter
@@ -86,6 +89,19 @@ pack_buffer_zero(PackBuffer *buffer, uint64 length)
 {
 	if (length > 0)
 		memset(pack_buffer_extend(buffer, length), 0, length);
+}
+
+/*
+ * Values of a column lie rows apart in the arena, each in a cache line of its own: who reads them in row order
+ * asks for one some rows ahead.
+ */
+#define PACK_PREFETCH_ROWS 24
+
+static inline void
+pack_prefetch_value(const WriterColumn *column, uint32 row, uint32 nrows)
+{
+	if (row + PACK_PREFETCH_ROWS < nrows)
+		__builtin_prefetch(DatumGetPointer(column->values[row + PACK_PREFETCH_ROWS]));
 }
 
 extern void pack_buffer_align(PackBuffer *buffer, int alignment);

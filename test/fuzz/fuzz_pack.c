@@ -90,7 +90,7 @@ make_pack(int number)
 		values[1] = Int64GetDatum(row * (int64) 3 + (number == 6 ? 0 : row % 2));
 		memcpy(&values[2], &f, sizeof(f));
 		values[3] = numeric_datum(buffers[3], number == 4 ? row : random >> 8, 0);
-		length = snprintf(buffers[0], 100, "value %u of some words", random >> 20);
+		length = snprintf(buffers[0], 100, "value %u of some words, long enough", random >> 20);
 		values[4] = bytes_datum(buffers[4], buffers[0], length);
 		length = snprintf(buffers[0], 100, "%d", row % 10);
 		values[5] = bytes_datum(buffers[5], buffers[0], length);

@@ -1,4 +1,4 @@
--- Constraints: deferrable keys switched in a transaction, exclusion by btree, CHECK and NOT NULL
+-- Constraints: deferrable keys switched in a transaction, exclusion by btree and hash, CHECK and NOT NULL
 -- added over rows, foreign keys with every action at once and deferred, over partitions, on several
 -- columns; each violated by own rows of the same transaction, by updated and by deleted rows.
 \set VERBOSITY terse
@@ -57,10 +57,10 @@ SET CONSTRAINTS ALL DEFERRED;
 INSERT INTO co VALUES (1, 1);
 PREPARE TRANSACTION 'co';
 SELECT count(*) FROM pg_prepared_xacts WHERE gid = 'co';
--- exclusion by btree, with a condition, deferred, added over rows, as an arbiter
+-- exclusion by btree and hash, with a condition, deferred, added over rows, as an arbiter
 CREATE TABLE ce (id int, k int, s text, active bool DEFAULT true,
 	CONSTRAINT ce_k EXCLUDE USING btree (k WITH =) WHERE (active),
-	CONSTRAINT ce_s EXCLUDE USING btree (s WITH =) DEFERRABLE INITIALLY DEFERRED);
+	CONSTRAINT ce_s EXCLUDE USING hash (s WITH =) DEFERRABLE INITIALLY DEFERRED);
 INSERT INTO ce VALUES (1, 1, 'a'), (2, 2, 'b'), (3, NULL, NULL), (4, NULL, NULL);
 INSERT INTO ce VALUES (5, 1, 'c');
 INSERT INTO ce VALUES (5, 1, 'c', false);
@@ -88,14 +88,14 @@ INSERT INTO ce VALUES (23, 22, 'x');
 ROLLBACK TO s;
 COMMIT;
 SELECT * FROM ce ORDER BY id;
-ALTER TABLE ce ADD CONSTRAINT ce_id EXCLUDE USING btree (id WITH =);
+ALTER TABLE ce ADD CONSTRAINT ce_id EXCLUDE USING hash (id WITH =);
 INSERT INTO ce VALUES (20, 100, 'z');
 UPDATE ce SET active = true, k = 1 WHERE id = 8;
 DELETE FROM ce WHERE id = 1;
 UPDATE ce SET active = true, k = 1 WHERE id = 8;
 ALTER TABLE ce DROP CONSTRAINT ce_id;
 INSERT INTO ce VALUES (20, 100, 'z');
-ALTER TABLE ce ADD CONSTRAINT ce_id EXCLUDE USING btree (id WITH =);
+ALTER TABLE ce ADD CONSTRAINT ce_id EXCLUDE USING hash (id WITH =);
 -- CHECK and NOT NULL: over rows, NOT VALID, validated, whole rows, violated by default and by update
 CREATE TABLE ck (a int, b int, c text, CHECK (a < b), CONSTRAINT whole CHECK (ck IS NOT NULL OR c IS NULL));
 INSERT INTO ck SELECT g, g + 1, 'c' FROM generate_series(1, 2000) g;

@@ -23,7 +23,6 @@
 #include "catalog/objectaccess.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_publication.h"
 #include "catalog/storage.h"
 #include "commands/cluster.h"
 #include "executor/executor.h"
@@ -310,28 +309,6 @@ check_statement(Node *statement)
 				}
 			break;
 		}
-		case T_CreatePublicationStmt:
-			foreach (lc, ((CreatePublicationStmt *) statement)->pubobjects)
-			{
-				PublicationObjSpec *object = lfirst(lc);
-				Relation rel;
-
-				if (object->pubobjtype != PUBLICATIONOBJ_TABLE || object->pubtable == NULL)
-					continue;
-				rel = table_openrv_extended(object->pubtable->relation, AccessShareLock, true);
-				if (rel == NULL)
-					continue;
-				if (engine_is_magic(rel))
-					ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-									errmsg("cannot publish \"%s\"", RelationGetRelationName(rel)),
-									errdetail("Logical decoding of tables of access method magic "
-											  "is not supported.")));
-				table_close(rel, AccessShareLock);
-			}
-			if (((CreatePublicationStmt *) statement)->for_all_tables)
-				ereport(WARNING,
-						(errmsg("changes of tables of access method magic will not be published")));
-			break;
 		default:
 			break;
 	}
@@ -350,6 +327,7 @@ process_utility(PlannedStmt *statement, const char *query, bool read_only,
 		(void) writer_flush_all();
 		row_readers_forget(false);
 		check_statement(node);
+		publication_check_statement(node);
 	}
 	if (previous_utility_hook)
 		previous_utility_hook(statement, query, read_only, context, params, environment, dest,

@@ -41,11 +41,16 @@ compare_twins($standby, 'standby');
 
 # Rows deleted and vacuumed away on the primary, while a standby transaction may still see them by index.
 $primary->safe_psql('postgres', <<"SQL");
-CREATE TABLE c (id int PRIMARY KEY, v int) USING $am;
+CREATE TABLE c (id int PRIMARY KEY, v int, tags int[] DEFAULT '{1,2}') USING $am;
 INSERT INTO c SELECT g, g FROM generate_series(1, 5000) g;
+CREATE INDEX c_tags ON c USING gin (tags);
+CREATE INDEX c_range ON c USING gist (int4range(id, id + 1));
 SQL
 catch_up();
 my $by_index = 'SET enable_seqscan = off; SELECT count(v), sum(v) FROM c WHERE id BETWEEN 1 AND 5000;';
+my $by_gin  = $by_index =~ s/WHERE/WHERE tags @> '{1}' AND/r =~ s/SET/SET enable_indexscan = off; SET/r;
+my $by_gist = "SET enable_seqscan = off; SET enable_indexscan = on; SELECT count(v), sum(v) FROM c WHERE int4range(id, id + 1) && '[1,5001)';";
+like($standby->safe_psql('postgres', $by_gin =~ s/SELECT/EXPLAIN SELECT/r), qr/Bitmap Heap Scan on c/, 'there are bitmap scans on the standby');
 my $query = $standby->background_psql('postgres', on_error_stop => 0);
 $query->query('BEGIN ISOLATION LEVEL REPEATABLE READ');
 my $before = $query->query('SELECT count(v), sum(v) FROM c');
@@ -54,10 +59,14 @@ $primary->safe_psql('postgres', $_) for 'DELETE FROM c WHERE id % 2 = 0', 'VACUU
   'INSERT INTO c SELECT g, -1 FROM generate_series(6000, 9000) g';
 usleep(1_500_000);
 like($query->query($by_index), qr/5000\|12502500/, 'replay waits for it: by index it sees the same');
+like($query->query($by_gin), qr/5000\|12502500/, 'by bitmap scan');
+like($query->query($by_gist), qr/5000\|12502500/, 'by GiST');
 like($query->query('SELECT count(v), sum(v) FROM c'), qr/5000\|12502500/, 'and by sequential scan');
 $query->query('COMMIT');
 catch_up();
 like($query->query($by_index), qr/^2500\|6250000$/m, 'after its end it sees the new state');
+like($query->query($by_gin), qr/^2500\|6250000$/m, 'by bitmap scan');
+like($query->query($by_gist), qr/^2500\|6250000$/m, 'by GiST');
 $query->quit;
 
 # The same, but the standby does not wait: cancelled, never wrong.
@@ -76,7 +85,7 @@ is($standby->safe_psql('postgres', 'SELECT count(*) FROM c WHERE id <= 5000'), '
 
 # VACUUM FULL, TRUNCATE, index builds and DDL travel too
 $primary->safe_psql('postgres', $_) for 'VACUUM FULL c', 'CREATE INDEX c_v ON c (v)', "ALTER TABLE c ADD w int DEFAULT 3",
-  'INSERT INTO c VALUES (100000, 1, 1)', 'TRUNCATE th', 'TRUNCATE tm';
+  'INSERT INTO c (id, v, w) VALUES (100000, 1, 1)', 'TRUNCATE th', 'TRUNCATE tm';
 $primary->safe_psql('postgres', 'INSERT INTO tm SELECT g, g FROM generate_series(1, 100) g; INSERT INTO th TABLE tm');
 catch_up();
 is($standby->safe_psql('postgres', 'SELECT count(*), sum(w) FROM c'), $primary->safe_psql('postgres', 'SELECT count(*), sum(w) FROM c'),

@@ -385,6 +385,11 @@ typedef struct LatestBlock
 	uint64 flushes;		/* writer_flush_count() then */
 	uint64 completions; /* transactions that had ended then */
 	uint64 *bits;
+
+	uint64 *settled;				/* of these, dead for everybody; NULL: not asked for */
+	uint64 settled_counter;			/* change counter when that was read */
+	TransactionId oldest_unsettled; /* among the deltas that were left out */
+	int settled_rest;				/* questions before it is read again */
 } LatestBlock;
 
 static MemoryContext latest_context;
@@ -428,7 +433,7 @@ latest_block(uint64 storage, uint64 block)
 	entry = hash_search(latest_blocks, &key, HASH_ENTER, &found);
 	if (!found)
 	{
-		entry->bits = NULL;
+		entry->bits = entry->settled = NULL;
 		entry->bits = MemoryContextAlloc(latest_context, DELETE_BLOCK_BYTES);
 		entry->counter = entry->flushes = entry->completions = PG_UINT64_MAX;
 	}
@@ -518,4 +523,84 @@ deleted_latest(uint64 storage, RowNumber row, DeleteInfo *info)
 	if (!found)
 		reload_latest(entry);
 	return found;
+}
+
+/* ---------------------------------------------------------------- dead for everybody */
+
+/* One question about settled rows pays for so many deltas. */
+#define DELTAS_PER_QUESTION 4
+
+typedef struct SettledBlock
+{
+	DeleteMap *map;
+	TransactionId horizon;
+	TransactionId oldest_unsettled;
+	int deltas;
+} SettledBlock;
+
+static void
+add_if_settled(const DeltaRow *row, void *arg)
+{
+	SettledBlock *state = arg;
+
+	state->deltas++;
+	if (TransactionIdPrecedes(row->xmin, state->horizon))
+		add_delta_to_map(row, state->map);
+	else if (!TransactionIdIsValid(state->oldest_unsettled) ||
+			 TransactionIdPrecedes(row->xmin, state->oldest_unsettled))
+		state->oldest_unsettled = row->xmin;
+}
+
+static void
+load_settled(LatestBlock *entry)
+{
+	uint64 counter = change_counter_read(entry->key.storage);
+	MemoryContext cxt =
+		AllocSetContextCreate(CurrentMemoryContext, "magic delta read", ALLOCSET_SMALL_SIZES);
+	SettledBlock state = {.map = delete_map_create(cxt), .horizon = directory_horizon()};
+	Snapshot snapshot = latest_snapshot_register();
+	const uint64 *bits;
+
+	delta_scan(entry->key.storage, entry->key.block, snapshot, add_if_settled, &state);
+	UnregisterSnapshot(snapshot);
+	if (entry->settled == NULL)
+		entry->settled = MemoryContextAlloc(latest_context, DELETE_BLOCK_BYTES);
+	bits = delete_map_block(state.map, entry->key.block);
+	if (bits)
+		memcpy(entry->settled, bits, DELETE_BLOCK_BYTES);
+	else
+		memset(entry->settled, 0, DELETE_BLOCK_BYTES);
+	MemoryContextDelete(cxt);
+	entry->settled_counter = counter;
+	entry->oldest_unsettled = state.oldest_unsettled;
+	entry->settled_rest = state.deltas / DELTAS_PER_QUESTION;
+}
+
+/*
+ * Is there a delta of the row that is older than every snapshot? It may be told late, because what was read
+ * once is kept: a row that is dead for everybody stays so.
+ */
+bool
+deleted_settled(uint64 storage, RowNumber row)
+{
+	LatestBlock *entry = latest_block(storage, row / DELETE_BLOCK_ROWS);
+	uint32 word = row % DELETE_BLOCK_ROWS / 64;
+	uint64 bit = UINT64CONST(1) << (row % 64);
+
+	if (entry->settled != NULL)
+	{
+		if (entry->settled[word] & bit)
+			return true;
+		if (entry->settled_rest > 0)
+		{
+			entry->settled_rest--;
+			return false;
+		}
+		if (entry->settled_counter == change_counter_read(storage) &&
+			!(TransactionIdIsValid(entry->oldest_unsettled) &&
+			  GlobalVisCheckRemovableXid(NULL, entry->oldest_unsettled)))
+			return false;
+	}
+	load_settled(entry);
+	return (entry->settled[word] & bit) != 0;
 }

@@ -333,6 +333,7 @@ extern int delta_encode(const DeltaEntry *entries, int n, uint8 *out, int room, 
 extern bool delta_next(const uint8 **p, const uint8 *end, DeltaCursor *cursor, DeltaEntry *entry);
 extern bool deleted_probe(uint64 storage, RowNumber row, Snapshot snapshot, DeleteInfo *info);
 extern bool deleted_latest(uint64 storage, RowNumber row, DeleteInfo *info);
+extern bool deleted_settled(uint64 storage, RowNumber row);
 extern void deleted_latest_forget(void);
 extern uint64 deleted_latest_loads(void);
 extern uint64 completions_read(void);

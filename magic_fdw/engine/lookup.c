@@ -542,18 +542,18 @@ row_settled_dead(Relation rel, RowNumber row)
 {
 	RowReader *reader = row_reader_shared(rel);
 	RowPlace place = {0};
-	DeleteInfo info;
 
 	if (writer_find_segment(reader->storage, row) != NULL ||
-		writer_find_delete(reader->storage, row, &info))
+		writer_find_delete(reader->storage, row, NULL))
 		return false;
+	if (deleted_settled(reader->storage, row))
+		return true;
 	switch (locate_latest(reader, row, &place))
 	{
 		case LOOKUP_HOLE:
 			return true;
 		case LOOKUP_FOUND:
-			return deleted_latest(reader->storage, row, &info) && !info.own &&
-				   GlobalVisCheckRemovableXid(rel, info.xmax);
+			return false;
 		case LOOKUP_UNCOVERED:
 			return row_never_was(reader, row);
 	}

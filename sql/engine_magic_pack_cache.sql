@@ -67,6 +67,30 @@ FETCH one;
 FETCH other;
 COMMIT;
 RESET enable_seqscan;
+-- a plan decodes the columns that it names, and none before them
+CREATE TABLE last_column (id int PRIMARY KEY, t text, v int) USING magic;
+INSERT INTO last_column SELECT g, 'text ' || repeat(md5(g::text), 3), g % 100 FROM generate_series(1, 20000) g;
+VACUUM ANALYZE last_column;
+\c
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
+SET enable_memoize = off;
+SELECT v FROM last_column WHERE id = 4711;
+SELECT sum(v) FROM last_column;
+SELECT sum(v) FROM outer_rows JOIN last_column ON id = k WHERE nr <= 100;
+SELECT sum(v) FROM (SELECT v, id FROM last_column ORDER BY id DESC LIMIT 10) x;
+SET enable_nestloop = off;
+SET enable_mergejoin = on;
+SELECT sum(v) FROM outer_rows JOIN last_column ON id = k WHERE nr <= 100;
+SET enable_mergejoin = off;
+SET enable_hashjoin = on;
+SELECT sum(v) FROM outer_rows JOIN last_column ON id = k WHERE nr <= 100;
+SELECT decompressed FROM magic.pack_cache();
+SELECT * FROM last_column WHERE id = 4711;
+SELECT id, length(last_column::text) FROM last_column WHERE id = 4711;
+SELECT count(*) FROM last_column x WHERE EXISTS (SELECT FROM last_column y WHERE y.id = x.id + 1 AND y.t LIKE '%00%' AND y.v = 7);
+SELECT decompressed > 0 AS decompressed FROM magic.pack_cache();
+RESET enable_nestloop;
 -- columns that come and go, rolled back and not
 CREATE TABLE columns (id int PRIMARY KEY, a int, n numeric, t text) USING magic;
 INSERT INTO columns SELECT g, g % 10, g / 4.0, md5(g::text) FROM generate_series(1, 5000) g;
@@ -107,4 +131,4 @@ INSERT INTO pc_twin SELECT g, 1, g, 'again', md5(g::text) FROM generate_series(3
 SELECT differences(12000);
 SELECT * FROM magic.verify('pc');
 SET client_min_messages = warning;
-DROP TABLE pc, pc_twin, outer_rows, columns CASCADE;
+DROP TABLE pc, pc_twin, outer_rows, last_column, columns CASCADE;

@@ -357,6 +357,8 @@ executor_start(QueryDesc *query, int eflags)
 		previous_executor_start_hook(query, eflags);
 	else
 		standard_ExecutorStart(query, eflags);
+	if ((eflags & EXEC_FLAG_EXPLAIN_ONLY) == 0)
+		plan_columns_mark(query);
 	plan_forbid_prefetch(query);
 }
 

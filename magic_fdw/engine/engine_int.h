@@ -474,6 +474,11 @@ slot_is_magic(TupleTableSlot *slot)
 	return slot->tts_ops == &TTSOpsMagic;
 }
 
+/* ---------------------------------------------------------------- plan_columns.c */
+
+struct QueryDesc;
+extern void plan_columns_mark(struct QueryDesc *query);
+
 /* ---------------------------------------------------------------- lookup.c */
 
 /* Keeps opened packs for point reads. One per index scan, or for one call. */

@@ -9,7 +9,7 @@ packages=(
 	librdkafka-dev liblz4-dev libzstd-dev zstd kafkacat
 	openjdk-17-jre-headless maven									# Kafka, Spark
 	libipc-run-perl perl python3 python3-venv						# test tools
-	util-linux procps ca-certificates
+	util-linux procps ca-certificates bzip2 debian-archive-keyring		# and PostgreSQL's own source
 )
 
 missing()

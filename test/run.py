@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Run the tests.
 
-usage: run.py [options] SUITE...          suites: regress isolation unit tap e2e fuzz long soak
+usage: run.py [options] SUITE...          suites: regress isolation core unit tap e2e fuzz long soak
 
 Copies the checkout to a temporary directory, builds there, installs into a private copy of the
 PostgreSQL tree and runs the suites as user postgres when called by root.  Nothing is written to the
@@ -23,7 +23,7 @@ import tempfile
 import threading
 import time
 
-SUITES = ['regress', 'isolation', 'unit', 'e2e', 'tap', 'fuzz']
+SUITES = ['regress', 'isolation', 'core', 'unit', 'e2e', 'tap', 'fuzz']
 MORE_SUITES = ['long', 'soak']     # run only when asked for
 CLANG_FLAGS = ['-g', '-O1', '-fno-omit-frame-pointer', '-D_GNU_SOURCE', '-std=gnu11',
                '-fno-sanitize-recover=undefined']
@@ -289,6 +289,36 @@ class Runner:
             if names:
                 yield lambda s=suite, n=names, a=access_method: self.pg_regress(
                     s, 'test/isolation/pg_isolation_regress', os.path.join(self.test, 'isolation'), n, a)
+
+    # -- PostgreSQL's own tests ---------------------------------------------------------------
+
+    def core(self, suite):
+        """One suite of PostgreSQL's own tests on heap and magic, each file counts (pg_core.sh)."""
+        result = Result()
+        out = os.path.join(self.out, 'core_' + suite)
+        os.makedirs(out)
+        log = os.path.join(out, 'output')
+        start = time.time()
+        status = self.run(['bash', os.path.join(self.test, 'pg_core.sh'), '-o', out, suite], log,
+                          env=self.environment(out))
+        seconds = time.time() - start
+        names = re.findall(r'^(ok|FAILED) +\S+$', open(log, errors='replace').read(), re.M)
+        result.passed = names.count('ok')
+        result.failed = names.count('FAILED')
+        if (status != 0 or not names) and result.failed == 0:
+            result.failed = 1
+        result.times.append((seconds, 'core/' + suite))
+        result.report = '%-6s %-58s %8.1f s  (%d passed, %d failed)\n' % (
+            'ok' if not result.failed else 'FAILED', 'core/' + suite, seconds, result.passed, result.failed)
+        if result.failed:
+            result.report += ''.join('    ' + line for line in open(log, errors='replace')
+                                     if not line.startswith('ok '))
+        return result
+
+    def jobs_core(self):
+        for suite in ('regress', 'isolation'):
+            if not self.options.only or 'core_' + suite in self.options.only.split(','):
+                yield lambda suite=suite: self.core(suite)
 
     # -- TAP, shell -----------------------------------------------------------------------------
 

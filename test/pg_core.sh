@@ -78,6 +78,7 @@ start() {
 		max_prepared_transactions = 10
 		max_worker_processes = 16
 		log_line_prefix = '%m [%p] %a '
+		jit = off
 		statement_timeout = 120s
 		log_statement = all
 	CONF

@@ -14,7 +14,7 @@ use Time::HiRes qw(time usleep);
 my $seed = $ENV{SEED} // int(rand(1e9));
 srand($seed);
 diag("seed $seed");
-my $seconds = $ENV{SECONDS} // (long_run() ? 120 : 4);
+my $seconds = $ENV{TEST_SECONDS} // (long_run() ? 120 : 4);
 my $node = magic_node('cancel', conf => "autovacuum = on\nautovacuum_naptime = 1\nshared_buffers = 16MB\nmax_connections = 40\njit = off");
 create_twins($node, 3000);
 

@@ -7,6 +7,7 @@ packages=(
 	build-essential bison flex pkg-config clang libclang-rt-14-dev llvm			# compilers, sanitizers, libFuzzer
 	postgresql-15 postgresql-client-15 postgresql-server-dev-15 postgresql-15-cron
 	librdkafka-dev liblz4-dev libzstd-dev zstd kafkacat
+	libxml2-dev zlib1g-dev											# PostgreSQL from source, with sanitizers
 	openjdk-17-jre-headless maven									# Kafka, Spark
 	libipc-run-perl perl python3 python3-venv						# test tools
 	util-linux procps ca-certificates bzip2 debian-archive-keyring		# and PostgreSQL's own source

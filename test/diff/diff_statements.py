@@ -89,7 +89,7 @@ class Statements:
 
     def insert_many(self):
         first = 2000 + self.rng.randrange(10 ** 6)
-        return 'INSERT INTO @t (id, v) SELECT g, g %% 100 FROM generate_series(%d, %d) g' % (first, first + self.rng.choice([10, 100, 3000])), 0
+        return 'INSERT INTO @t (id, v) SELECT g, g %% 100 FROM generate_series(%d, %d) g' % (first, first + self.rng.choice([10, 100, 3000 if self.schema.triggers in ('', 'statement') else 100])), 0
 
     def insert_wide(self):
         rng = self.rng
@@ -98,7 +98,7 @@ class Statements:
         return 'INSERT INTO @t (%s) SELECT %s FROM generate_series(%d, %d) g' % (
             ', '.join(['id', 'v'] + [c.name for c in columns]),
             ', '.join(['g', 'g %% %d' % rng.choice([1, 2, 100])] + ['CASE WHEN g %% %d = 0 THEN %s ELSE %s END' % (rng.choice([1, 2, 7, 97]), c.typed(rng), c.typed(rng)) for c in columns]),
-            first, first + rng.choice([10, 100, 1500])), 0
+            first, first + rng.choice([10, 100, 1500 if self.schema.triggers in ('', 'statement') else 100])), 0
 
     def update(self):
         rng = self.rng

@@ -2,6 +2,7 @@
 """Random statements from several sessions on a magic table and a heap table: equal results.
 
 usage: engine_diff.py [--seconds N] [--seed N] [--sessions N] [--access-method NAME] [--statements FILE]
+       [--round SECONDS] [--minimise SECONDS]
 
 Connects by psql with the usual PG* variables to a database with the extension.  Each session is a pair
 of connections that do the same, one on the heap table, one on the other; the driver lets one session
@@ -15,7 +16,8 @@ what, when.  A third of the rounds has one session, which then may change any nu
 Not part of the game, since documented to differ: FOR KEY SHARE, FOR NO KEY UPDATE and foreign keys between
 sessions, SERIALIZABLE, and statements that lock more rows than magic keeps row locks for, unless they are alone.
 
-The first difference ends the run with status 1; it prints the seed and the last statements.
+The first difference ends the run with status 1; it prints the seed, the last statements, and (diff_minimise.py) a
+script that shows the same with fewer.
 """
 import argparse
 import os
@@ -25,6 +27,7 @@ import subprocess
 import sys
 import time
 
+import diff_minimise
 import diff_schema
 from diff_schema import Schema
 from diff_statements import KNOBS, Statements
@@ -123,9 +126,10 @@ class Session:
         self.savepoints, self.cursors, self.rows, self.current, self.schema, self.cursor = [], [], 0, None, None, False
 
 
-class WaitsForLock(Exception):
-    """A unique check on magic waits for who has changed many rows near the one it met, and so holds a tag
-    above it; heap raises at once. The sessions' states differ from here on: the round ends."""
+class RoundEnds(Exception):
+    """The sessions' states differ from here on, or it takes too long, for no fault. So it is when a unique check
+    on magic waits for who has changed many rows near the one it met, and so holds a tag above it, where heap
+    raises at once."""
 
 
 class Game:
@@ -135,6 +139,8 @@ class Game:
         self.rng = random.Random(options.seed)
         self.log = open(options.statements, 'w') if options.statements else None
         self.recent = []
+        self.script = []            # for diff_minimise.py
+        self.minimise = options.minimise
         self.am = options.access_method
         self.tables = ('diff_heap', 'diff_other')
         self.control = Connection('')
@@ -168,7 +174,15 @@ class Game:
     def fail(self, why):
         print('FAILED: ' + why)
         print('the last statements (session: statement):')
-        print('\n'.join(self.recent[-60:]))
+        print('\n'.join(self.recent[-60:]), flush=True)
+        for session in getattr(self, 'sessions', []) + [self.side]:
+            session.heap.kill()
+            session.magic.kill()
+        if self.minimise:
+            script, kind = diff_minimise.minimise(sys.modules[__name__], self.tables, self.script, self.minimise)
+            print('the same without what is not needed for it (session: statement): %s\n%s' % (kind, '\n'.join(
+                '%s: %s' % ('%d' % number if arm == 'both' else arm, sql) for arm, number, sql in script))
+                  if script else 'the difference does not appear when the statements are played again')
         raise SystemExit(1)
 
     def note(self, text):
@@ -184,6 +198,7 @@ class Game:
     def settle(self, session, sql):
         """Send a statement to both arms; return when each has ended or waits for a lock."""
         self.note('%d: %s' % (session.number, sql))
+        self.script.append(('both', session.number, sql))
         session.sql = sql
         session.heap.send(sql)
         session.magic.send(sql)
@@ -216,11 +231,13 @@ class Game:
                 session.waiting = True
                 session.partial = None
                 return
+            if time.time() - start > WAIT_LIMIT and results == [None, None]:
+                raise RoundEnds('a statement that is slow on both')
             if time.time() - start > WAIT_LIMIT:
                 self.fail('session %d: %s has not ended, the other %s' % (
                     session.number, [a.table for a, r in zip(arms, results) if r is None], results))
             if waits == [False, True] and (results[0] or '').startswith('ERROR:  23505') and time.time() - start > 3:
-                raise WaitsForLock
+                raise RoundEnds('a unique check that waits for a row lock')
             if any(waits) and time.time() - start > 3:
                 self.note(self.control.run(LOCKS))
                 self.fail('session %d waits on %s, the other arm gave %s' % (
@@ -243,12 +260,13 @@ class Game:
 
     def side_run(self, sql, heap_too=True):
         """Maintenance, beside whatever transactions are open: it must not wait for them."""
-        self.note('side: ' + sql)
         if heap_too:
             self.settle(self.side, sql)
             if self.side.waiting:
                 self.fail('maintenance waits for a lock')
             return None
+        self.note('%s: %s' % (self.am, sql))
+        self.script.append(('magic', 0, sql))
         result = self.side.magic.run(sql)
         if 'ERROR:' in result:
             self.fail(result)
@@ -261,6 +279,7 @@ class Game:
         for table, am, connection in zip(self.tables, ('heap', self.am), (self.side.heap, self.side.magic)):
             for sql in self.schema.create(random.Random(seed), am):
                 self.note('%s: %s' % (am, sql))
+                self.script.append(('heap' if connection is self.side.heap else 'magic', 0, sql))
                 result = connection.run('SET client_min_messages = error; ' + sql)
                 if 'ERROR' in result:
                     self.fail(result)
@@ -488,12 +507,12 @@ class Game:
     def play(self, seconds):
         try:
             self.play_to_end(seconds)
-        except WaitsForLock:
+        except RoundEnds as reason:
             for session in self.sessions + [self.side]:
                 session.heap.kill()
                 session.magic.kill()
             self.control.kill()
-            print('ok: ended by a unique check that waits for a row lock')
+            print('ok: ended by %s' % reason)
 
     def play_to_end(self, seconds):
         end = time.time() + seconds
@@ -531,6 +550,7 @@ def main():
     parser.add_argument('--access-method', default='magic')
     parser.add_argument('--statements', help='file that gets every statement')
     parser.add_argument('--round', type=float, default=4, help='seconds for one random schema')
+    parser.add_argument('--minimise', type=float, default=90, help='seconds to shorten what led to a difference; 0: not at all')
     options = parser.parse_args()
     end = time.time() + options.seconds
     while time.time() < end:

@@ -4,7 +4,9 @@
  */
 #include "worker.h"
 
+#include "access/xact.h"
 #include "access/xlog.h"
+#include "pgstat.h"
 #include "utils/timestamp.h"
 
 /* Rates are taken over this long, and follow a change within some such periods. */
@@ -78,7 +80,7 @@ now_unix_ms(TimestampTz now)
 		   (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (SECS_PER_DAY * INT64CONST(1000));
 }
 
-/* Brings the slot's statistics up to date. */
+/* Brings the slot's statistics up to date, and those that autovacuum goes by. */
 void
 stream_publish(Worker *worker)
 {
@@ -100,6 +102,9 @@ stream_publish(Worker *worker)
 	stats->next_apply_at = worker->next_apply;
 	update_durable(worker);
 	update_rates(worker, now);
+	/* a background worker has to; at most once a second it does something */
+	if (!IsTransactionOrTransactionBlock())
+		(void) pgstat_report_stat(false);
 	if (worker->peeked)
 	{
 		int64 at = worker->record.timestamp_ms ? worker->record.timestamp_ms : now_unix_ms(now);

@@ -1,6 +1,6 @@
 /*
  * compact.c
- *		Merging neighbouring packs, folding dead rows, reusing extents.
+ *		Merging neighbouring packs, folding dead rows, moving packs down.
  *
  * A merge replaces directory rows of neighbouring packs by one over the same row numbers: row numbers do
  * not move, so no index changes. Rows whose deletion is settled (older than every snapshot) are left
@@ -27,7 +27,6 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
-#include "storage/procarray.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -48,13 +47,16 @@
 /* A pack is rewritten when this part of its rows is dead for everybody. */
 #define FOLD_FRACTION 0.1
 
+/* The same for a pack that is a large part of the table. */
+#define FOLD_ANY_FRACTION 0.25
+
 /* Freed pages that wait to be used again: this part (one in n) of the file, or a few, end folding. */
 #define UNSETTLED_PART 16
 #define UNSETTLED_PAGES 16
 
 /* Free pages at the end of the file for which the worker locks the table: one in n, or more than these. */
 #define TAIL_PART 16
-#define TAIL_PAGES 16
+#define TAIL_PAGES 4
 
 PG_FUNCTION_INFO_V1(magic_compact);
 PGDLLEXPORT Datum magic_compact(PG_FUNCTION_ARGS);
@@ -85,106 +87,6 @@ magic_compact(PG_FUNCTION_ARGS)
 	compact_table(rel, &request, &result);
 	table_close(rel, NoLock);
 	PG_RETURN_VOID();
-}
-
-/* ---------------------------------------------------------------- extents */
-
-typedef enum ExtentState
-{
-	EXTENT_FREE,
-	EXTENT_WRITTEN, /* by a transaction that runs */
-	EXTENT_NAMED	/* by the directory */
-} ExtentState;
-
-/*
- * Is the extent free, as magic.free_extent says? VACUUM cuts the file before its transaction ends: if that
- * fails, rows that it deleted are back and name pages behind the file's end, which the file may have grown
- * over since. Pages come before the directory: whose transaction is over has its row there.
- */
-static ExtentState
-check_free_extent(Relation rel, uint64 storage, const Extent *extent, TransactionId horizon)
-{
-	ExtentState state = EXTENT_FREE;
-	Extent *named;
-	int n;
-
-	for (uint32 i = 0; i < extent->pages; i++)
-	{
-		TransactionId xid = storage_page_writer(rel, extent->first + i);
-
-		CHECK_FOR_INTERRUPTS();
-		if (TransactionIdIsNormal(xid) && !TransactionIdPrecedes(xid, horizon) &&
-			!TransactionIdIsCurrentTransactionId(xid) && TransactionIdIsInProgress(xid))
-			return EXTENT_WRITTEN;
-	}
-	named = directory_references(storage, horizon, &n);
-	for (int i = 0; i < n && state == EXTENT_FREE; i++)
-		if (named[i].first < extent->first + extent->pages &&
-			named[i].first + named[i].pages > extent->first)
-			state = EXTENT_NAMED;
-	pfree(named);
-	return state;
-}
-
-/* The smallest extent of the list that is large enough and may be used now, or NULL. */
-static FreeExtent *
-best_free_extent(FreeExtent *list, int n, uint32 pages, BlockNumber before, BlockNumber nblocks,
-				 TransactionId horizon)
-{
-	FreeExtent *best = NULL;
-
-	for (int i = 0; i < n; i++)
-		if (list[i].extent.pages >= pages && TransactionIdPrecedes(list[i].xmin, horizon) &&
-			list[i].extent.first + (uint64) list[i].extent.pages <= nblocks &&
-			list[i].extent.first + (uint64) pages <= before &&
-			(best == NULL || list[i].extent.pages < best->extent.pages))
-			best = &list[i];
-	return best;
-}
-
-/*
- * Takes `pages` pages from the free extents of the table that end at or before block `before`, from the
- * smallest that is large enough. False if there is none. If the transaction aborts, the extent is free
- * again.
- */
-bool
-extent_take_free(Relation rel, uint32 pages, BlockNumber before, Extent *extent)
-{
-	uint64 storage = storage_id(rel);
-	Snapshot snapshot = latest_snapshot_register();
-	BlockNumber nblocks = RelationGetNumberOfBlocks(rel);
-	FreeExtent *list;
-	FreeExtent *best;
-	int n = free_extent_list(storage, snapshot, &list);
-	TransactionId horizon = n > 0 ? directory_horizon() : InvalidTransactionId;
-	bool taken = false;
-
-	while (!taken && (best = best_free_extent(list, n, pages, before, nblocks, horizon)) != NULL)
-	{
-		Extent wanted = {.first = best->extent.first, .pages = pages};
-		ExtentState state = check_free_extent(rel, storage, &wanted, horizon);
-
-		if (state == EXTENT_WRITTEN || !free_extent_delete(&best->tid))
-			best->extent.pages = 0; /* somebody else's */
-		else if (state == EXTENT_NAMED)
-			best->extent.pages = 0; /* the row was wrong and is gone now */
-		else
-		{
-			storage_conflict_record(rel, best->xmin);
-			*extent = wanted;
-			if (best->extent.pages > pages)
-			{
-				Extent rest = {.first = best->extent.first + pages,
-							   .pages = best->extent.pages - pages};
-
-				free_extent_insert(storage, &rest);
-			}
-			taken = true;
-		}
-	}
-	pfree(list);
-	UnregisterSnapshot(snapshot);
-	return taken;
 }
 
 /* ---------------------------------------------------------------- merging */
@@ -454,10 +356,12 @@ fold_pack(Merge *merge, int i)
 
 	if (dead_fraction(merge, pack) < FOLD_FRACTION || budget_spent(merge))
 		return;
-	/* where the worker waits for nothing yet, one pack may always be folded, however large */
-	if (pack->extent.pages > merge->fold_pages && !merge->fold_any)
+	/* where the worker waits for nothing yet, one pack with many dead rows may be folded, however large */
+	if (pack->extent.pages > merge->fold_pages &&
+		(!merge->fold_any || dead_fraction(merge, pack) < FOLD_ANY_FRACTION))
 	{
-		merge->result->unsettled = true;
+		/* there will be room when what was freed is settled */
+		merge->result->unsettled |= merge->freed > 0 || !merge->fold_any;
 		return;
 	}
 	merge->fold_pages -= Min(pack->extent.pages, merge->fold_pages);
@@ -498,38 +402,6 @@ compare_extents_down(const void *a, const void *b)
 	return x > y ? -1 : x < y;
 }
 
-static int
-compare_free_extents(const void *a, const void *b)
-{
-	BlockNumber x = ((const FreeExtent *) a)->extent.first;
-	BlockNumber y = ((const FreeExtent *) b)->extent.first;
-
-	return x < y ? -1 : x > y;
-}
-
-/* Makes one of the free extents [from, to), which follow each other, so that a larger pack fits. */
-static void
-join_free_extents(Merge *merge, FreeExtent *list, int from, int to)
-{
-	Extent joined = {.first = list[from].extent.first};
-
-	for (int i = from; i < to; i++)
-	{
-		/* somebody takes it just now */
-		if (!free_extent_delete(&list[i].tid))
-		{
-			if (joined.pages > 0)
-				free_extent_insert(merge->storage, &joined);
-			joined.first = list[i].extent.first + list[i].extent.pages;
-			joined.pages = 0;
-		}
-		else
-			joined.pages += list[i].extent.pages;
-	}
-	if (joined.pages > 0)
-		free_extent_insert(merge->storage, &joined);
-}
-
 /* The table's free pages: those that may be used now, and those that older snapshots may still read. */
 static void
 count_free_pages(Merge *merge, uint64 *settled, uint64 *unsettled)
@@ -538,30 +410,6 @@ count_free_pages(Merge *merge, uint64 *settled, uint64 *unsettled)
 	for (int i = 0; i < merge->nfree; i++)
 		*(TransactionIdPrecedes(merge->free[i].xmin, merge->horizon) ? settled : unsettled) +=
 			merge->free[i].extent.pages;
-}
-
-/* Joins free extents that follow each other and may be used now. This merge has used none. */
-static void
-join_neighbours(Merge *merge)
-{
-	FreeExtent *list = merge->free;
-	int end;
-
-	qsort(list, merge->nfree, sizeof(FreeExtent), compare_free_extents);
-	for (int i = 0; i < merge->nfree; i = end)
-	{
-		end = i + 1;
-		if (!TransactionIdPrecedes(list[i].xmin, merge->horizon))
-			continue;
-		while (end < merge->nfree && TransactionIdPrecedes(list[end].xmin, merge->horizon) &&
-			   list[end].extent.first == list[end - 1].extent.first + list[end - 1].extent.pages)
-			end++;
-		if (end - i > 1)
-		{
-			join_free_extents(merge, list, i, end);
-			merge->joined = true;
-		}
-	}
 }
 
 /*
@@ -599,7 +447,8 @@ move_packs_down(Merge *merge, uint64 room)
 		merge->moved = true;
 	}
 	if (!merge->moved)
-		join_neighbours(merge);
+		merge->joined =
+			free_extents_join(merge->storage, merge->free, merge->nfree, merge->horizon);
 }
 
 /* ---------------------------------------------------------------- deltas */

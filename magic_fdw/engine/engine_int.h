@@ -645,6 +645,7 @@ extern void index_validate_scan(Relation table, Relation index, struct IndexInfo
 /* ---------------------------------------------------------------- vacuum.c, compact.c, ddl.c */
 
 struct VacuumParams;
+extern bool free_extents_join(uint64 storage, FreeExtent *list, int n, TransactionId horizon);
 extern bool extent_take_free(Relation rel, uint32 pages, BlockNumber before, Extent *extent);
 
 typedef enum CompactMode

@@ -22,6 +22,9 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+/* So many dead rows count as another write when it is asked whether a merge is due. */
+#define DEAD_ROWS_PER_WRITE 512
+
 static uint64 flush_count;
 
 /* How often this backend has changed metadata; whoever keeps what it read compares. */
@@ -155,6 +158,8 @@ write_deltas(DeltaFlush *flush, uint64 block, const BufferedDelete *deletes, int
 		flush->entries[i].kind = deletes[i].kind;
 		flush->entries[i].successor = deletes[i].successor;
 	}
+	/* many dead rows make a merge due as many deltas do */
+	flush->write->writes += n / DEAD_ROWS_PER_WRITE;
 	for (int done = 0; done < n;)
 	{
 		int length;
@@ -475,7 +480,11 @@ merge_when_due(void)
 		if (rel == NULL)
 			continue;
 		if (engine_is_magic(rel) && storage_id(rel) == write->storage)
+		{
 			(void) engine_compact(rel);
+			/* what this transaction deleted is for later */
+			write->merge_due = !write->is_temporary;
+		}
 		relation_close(rel, NoLock);
 	}
 }

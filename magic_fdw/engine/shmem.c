@@ -321,11 +321,9 @@ merge_note_writes(uint64 storage, uint32 writes)
 
 	if (total < due)
 		return MERGE_NOT_DUE;
-	if (total >= due * MERGE_OVERDUE_FACTOR)
-		return MERGE_OVERDUE;
-	if (pg_atomic_read_u32(&shared->merge_told[i]) != 0)
-		return MERGE_WAITED;
-	return pg_atomic_exchange_u32(&shared->merge_told[i], 1) == 0 ? MERGE_DUE : MERGE_WAITED;
+	if (pg_atomic_exchange_u32(&shared->merge_told[i], 1) == 0)
+		return MERGE_DUE;
+	return total >= due * MERGE_OVERDUE_FACTOR ? MERGE_OVERDUE : MERGE_WAITED;
 }
 
 /*

@@ -34,7 +34,7 @@
 #include "utils/snapmgr.h"
 
 /* Free pages at the end of the file that are worth an exclusive lock. */
-#define TRUNCATE_PAGES 16
+#define TRUNCATE_PAGES 4
 
 /* Makes this process's xids count again for other backends; see the file's head. */
 void

@@ -456,8 +456,10 @@ class Game:
         if any(s.ddl for s in self.sessions) or any(changed for _, _, changed in self.pending):
             return
         if pick < 0.2:
-            # heap waits five seconds for the lock that it needs to truncate
-            options = rng.choice(['INDEX_CLEANUP auto', 'INDEX_CLEANUP on', 'ANALYZE', 'FREEZE']) + ('' if self.idle() else ', TRUNCATE off')
+            # heap waits five seconds for the lock that it needs to truncate, and to freeze for cursors on a page
+            options = rng.choice(['INDEX_CLEANUP auto', 'INDEX_CLEANUP on', 'ANALYZE', 'FREEZE'])
+            if not self.idle():
+                options = options.replace('FREEZE', 'ANALYZE') + ', TRUNCATE off'
             self.side_run('VACUUM (%s) @t' % options)
         elif pick < 0.4 and self.am == 'magic':
             for leaf in self.leaves():

@@ -175,3 +175,17 @@ SELECT * FROM rls ORDER BY id;
 DROP TABLE dd2, ddg, tmp, tmpc, pt, pt_d, par, chi, cta, sin, nod, rls CASCADE;
 DROP SEQUENCE dd_seq;
 DROP ROLE regress_engine_user;
+-- indexes are attached to partitioned indexes
+CREATE TABLE pi (id int, v int) PARTITION BY RANGE (id);
+CREATE TABLE pi1 PARTITION OF pi FOR VALUES FROM (0) TO (10);
+CREATE TABLE pi2 (v int, id int);
+INSERT INTO pi2 VALUES (1, 15);
+CREATE INDEX pi2_v ON pi2 (v);
+CREATE INDEX pi1_v ON pi1 (v);
+CREATE INDEX pi_v ON ONLY pi (v);
+ALTER TABLE pi ATTACH PARTITION pi2 FOR VALUES FROM (10) TO (20);
+ALTER INDEX pi_v ATTACH PARTITION pi1_v;
+SELECT indisvalid FROM pg_index WHERE indexrelid = 'pi_v'::regclass;
+ALTER INDEX pi_v ATTACH PARTITION pi2_v;
+SELECT indisvalid FROM pg_index WHERE indexrelid = 'pi_v'::regclass;
+DROP TABLE pi;

@@ -44,9 +44,15 @@ if [ "$(id -u)" = 0 ] && [ -z "${PG_CORE_ARMS:-}" ]; then
 	[ $keep = 1 ] ||
 		setpriv --reuid=postgres --regid=postgres --init-groups env HOME=/var/lib/postgresql \
 			"$0" ${accept:+-a} -o "$out" "$what" $specs >"$top/arms" 2>&1
-	grep -E '^(crash|cannot)' "$top/arms" 2>/dev/null
 	PG_CORE_ARMS=done "$0" -k -o "$out" ${accept:+-a} "$what" $specs
-	exit
+	status=$?
+	# what a failed run wrote is kept
+	if [ "$out" = "$top" ] && [ $status != 0 ]; then
+		echo "the results are in $out" >&2
+	else
+		rm -rf "$top"
+	fi
+	exit $status
 fi
 
 bin=$("${PG_CONFIG:-pg_config}" --bindir)

@@ -136,7 +136,10 @@ check_alter_table(AlterTableStmt *statement)
 			PartitionCmd *attach = (PartitionCmd *) command->def;
 			Oid partition = RangeVarGetRelid(attach->name, AccessShareLock, true);
 
-			if (OidIsValid(partition) && get_rel_relkind(partition) != RELKIND_FOREIGN_TABLE &&
+			/* indexes are attached too */
+			if (OidIsValid(partition) &&
+				(get_rel_relkind(partition) == RELKIND_RELATION ||
+				 get_rel_relkind(partition) == RELKIND_PARTITIONED_TABLE) &&
 				OidIsValid(magic_table_in(partition, true)))
 				refuse_if_published(RangeVarGetRelid(statement->relation, NoLock, true));
 		}

@@ -1,6 +1,6 @@
 # Bitmap scans of a table whose row numbers lie far behind the end of its file: the executor's prefetch
 # requests, which take them for blocks of the file, never get to it. Not in sub-plans, members of UNION
-# ALL, parallel workers, temporary tables, nor when EvalPlanQual starts a plan anew.
+# ALL, parallel workers, nor when EvalPlanQual starts a plan anew.
 use strict;
 use warnings;
 

@@ -31,7 +31,7 @@ sub script
 	for (1 .. 400)
 	{
 		my ($kind, $k, $val, $bulk) = (int rand 100, 1 + int rand 4000, 1 + int rand 100, int rand 4);
-		my $what = int rand 20;
+		my $what = int rand 22;
 		push @lines, 'SET statement_timeout = ' . (rand() < 0.3 ? 0 : 1 + int(exp(rand(5)))) . ';';
 		push @lines,
 		    $what < 5  ? "BEGIN; SELECT op($kind, $k, $val); SELECT sub_op($val, $k, $kind); COMMIT;"
@@ -44,6 +44,8 @@ sub script
 		  : $what == 16 ? (rand() < 0.3 ? 'VACUUM FULL tm;' : 'REINDEX INDEX tm_v;')
 		  : $what == 17 ? "BEGIN; COPY tm (id, v, t, n) FROM '$dir/rows'; ROLLBACK;"
 		  : $what == 18 ? "BEGIN; TRUNCATE tm; SELECT bulk(0); ROLLBACK;"
+		  : $what == 19 ? "BEGIN; SELECT caught(@{[ $bulk % 3 ]}, $kind, $k, $val); PREPARE TRANSACTION '$name'; " . (rand() < 0.5 ? 'COMMIT' : 'ROLLBACK') . " PREPARED '$name';"
+		  : $what == 20 ? "BEGIN; CREATE TEMPORARY TABLE mine ON COMMIT DROP AS SELECT * FROM tm WHERE id < 500; CREATE INDEX ON mine (id); UPDATE mine SET v = 0; DELETE FROM mine WHERE id % 2 = 0; SELECT op($kind, $k, $val); COMMIT;"
 		  : 'SET enable_seqscan = off; SELECT sum(v), max(t) FROM tm WHERE v BETWEEN 5 AND 60; SELECT count(*) FROM tm WHERE n > 100; RESET enable_seqscan;';
 	}
 	return join("\n", @lines) . "\n";
@@ -83,6 +85,11 @@ for my $phase ('time out', 'are cancelled', 'are terminated')
 	$killer->quit;
 	for (values %sessions) { eval { $_->finish }; }
 	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'victim'");
+	# prepared by a session that did not live to end it
+	for my $name (split /\n/, $node->safe_psql('postgres', 'SELECT gid FROM pg_prepared_xacts'))
+	{
+		$node->safe_psql('postgres', (rand() < 0.5 ? 'COMMIT' : 'ROLLBACK') . " PREPARED '$name'");
+	}
 	compare_twins($node, "statements that $phase");
 
 	# What may be raised: time-outs, cancellations, waits for locks, keys that exist.
@@ -90,7 +97,7 @@ for my $phase ('time out', 'are cancelled', 'are terminated')
 	$log_at += length $log;
 	my %messages;
 	$messages{$1}++ while $log =~ /(?:ERROR|FATAL|PANIC|WARNING):  (.*)/g;
-	my @unexpected = grep { !/canceling statement|deadlock detected|duplicate key|terminating connection due to administrator command|current transaction is aborted|canceling autovacuum|SAVEPOINT can only|could not serialize|could not obtain lock|relation "extra_|there is no transaction|savepoint "s" does not exist|ROLLBACK TO SAVEPOINT/ } sort keys %messages;
+	my @unexpected = grep { !/canceling statement|deadlock detected|duplicate key|terminating connection due to administrator command|current transaction is aborted|canceling autovacuum|SAVEPOINT can only|could not serialize|could not obtain lock|relation "extra_|relation "mine"|prepared transaction with identifier|there is no transaction|savepoint "s" does not exist|ROLLBACK TO SAVEPOINT/ } sort keys %messages;
 	is(join("\n", @unexpected), '', "statements that $phase: only the errors that were provoked");
 	unlike($log, qr/terminated by signal/, "statements that $phase: no crash");
 	note("$messages{$_} $_") for sort keys %messages;

@@ -49,7 +49,7 @@ for my $round (1 .. $rounds)
 	my @lines;
 	for (1 .. 12)
 	{
-		my ($what, $kind, $k, $val, $bulk) = (int rand 11, int rand 100, 1 + int rand 4000, 1 + int rand 100, (0, 3, 1, 2)[ int rand 4 ]);
+		my ($what, $kind, $k, $val, $bulk) = (int rand 12, int rand 100, 1 + int rand 4000, 1 + int rand 100, (0, 3, 1, 2)[ int rand 4 ]);
 		push @lines,
 		    $what < 3  ? "BEGIN; SELECT op($kind, $k, $val); SELECT sub_op($val, $k, $kind); SELECT bulk($bulk); COMMIT;"
 		  : $what == 3 ? 'SELECT bulk(0);'
@@ -59,6 +59,7 @@ for my $round (1 .. $rounds)
 		  : $what == 7 ? 'CREATE INDEX extra ON tm (v, id); DROP INDEX IF EXISTS extra;'
 		  : $what == 8 ? 'VACUUM FULL tm;'
 		  : $what == 9 ? "BEGIN; COPY tm (id, v, t, n) FROM '$dir/rows'; ROLLBACK;"
+		  : $what == 10 ? "BEGIN; SELECT caught(@{[ $bulk % 3 ]}, $kind, $k, $val); PREPARE TRANSACTION 'p'; COMMIT PREPARED 'p';"
 		  : 'REINDEX TABLE tm;';
 	}
 	push @lines, 'CHECKPOINT;' if $round % 3 == 0;
@@ -84,13 +85,14 @@ for my $round (1 .. $rounds)
 		my $message = $1;
 		$seen{ $message =~ /No space left on device|wrote only/ ? 'No space left on device' : $message }++;
 	}
+	$node->psql('postgres', "ROLLBACK PREPARED 'p'");
 	compare_twins($node, "round $round, $free kB left");
 	$node->safe_psql('postgres', 'DROP INDEX IF EXISTS extra');
 	$node->safe_psql('postgres', 'SELECT bulk(4)');
 	$node->safe_psql('postgres', 'VACUUM tm; VACUUM th') for 1 .. 2;
 }
 cmp_ok($seen{'No space left on device'} // 0, '>=', $rounds / 2, 'the disk was full') ;
-my @unexpected = grep { !/No space left|current transaction is aborted|duplicate key|not yet accepting|the database system|checkpoint request failed/ } sort keys %seen;
+my @unexpected = grep { !/No space left|current transaction is aborted|duplicate key|prepared transaction|not yet accepting|the database system|checkpoint request failed/ } sort keys %seen;
 is(join("\n", @unexpected), '', 'only the errors that were provoked');
 note("$seen{$_} $_") for sort keys %seen;
 $node->safe_psql('postgres', 'SELECT bulk(0); VACUUM tm; VACUUM FULL tm; REINDEX TABLE tm');

@@ -34,6 +34,7 @@ for my $round (1 .. $rounds)
 		"BEGIN; SELECT op($kind, $k, $val); SELECT sub_op($val, $k, $kind); SELECT bulk($bulk); COMMIT;",
 		'SELECT bulk(0);',
 		"SELECT caught($bulk, $kind, $k, $val);",
+		"BEGIN; SELECT caught(@{[ $bulk % 3 ]}, $kind, $k, $val); PREPARE TRANSACTION 'p'; COMMIT PREPARED 'p';",
 		'VACUUM tm;',
 		"SELECT merge('tm');",
 		'CREATE INDEX extra ON tm (v, id);',
@@ -63,12 +64,13 @@ for my $round (1 .. $rounds)
 		diag($log);
 	}
 	$seen{$1}++ while $log =~ /(?:ERROR|FATAL|WARNING):  (.*)/g;
+	$node->psql('postgres', "ROLLBACK PREPARED 'p'");
 	$node->safe_psql('postgres', 'DROP INDEX IF EXISTS extra');
 	compare_twins($node, "round $round, $above kB") if $round % 5 == 0 || $round == $rounds;
 	$node->safe_psql('postgres', 'SELECT bulk(4); SELECT bulk(0)') if $round % 5 == 0;
 }
 cmp_ok($seen{'out of memory'} // 0, '>=', $rounds / 4, 'there was no memory');
-my @unexpected = grep { !/^out of memory|current transaction is aborted|duplicate key|Cannot allocate memory|relation "extra" already exists/ } sort keys %seen;
+my @unexpected = grep { !/^out of memory|current transaction is aborted|duplicate key|prepared transaction|Cannot allocate memory|relation "extra" already exists/ } sort keys %seen;
 is(join("\n", @unexpected), '', 'only the errors that were provoked');
 note("$seen{$_} $_") for sort keys %seen;
 $node->stop;

@@ -11,6 +11,9 @@
  *							(the last successor of the previous such run plus one; at first: 0);
  *							the following rows' successors follow on
  *
+ * and at their end four bytes of CRC-32C of storage id (8 bytes), delete block (8) and runs, which the
+ * directory (directory.c) adds and checks.
+ *
  * A row is dead for a snapshot if a delta that the snapshot sees names it. Deltas of one row never
  * coexist in committed form: the deleter holds the row's lock (rowlock.c) and reads the deltas again after
  * getting it.

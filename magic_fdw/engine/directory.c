@@ -21,6 +21,7 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "miscadmin.h"
+#include "port/pg_crc32c.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
@@ -493,15 +494,31 @@ directory_references(uint64 storage, TransactionId horizon, int *count)
 
 /* ---------------------------------------------------------------- deltas */
 
+/* What the last four bytes of a delta are: CRC-32C of storage, block and entries. */
+static uint32
+delta_crc(uint64 storage, uint64 block, const uint8 *entries, int length)
+{
+	pg_crc32c crc;
+
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, &storage, sizeof(storage));
+	COMP_CRC32C(crc, &block, sizeof(block));
+	COMP_CRC32C(crc, entries, length);
+	FIN_CRC32C(crc);
+	return crc;
+}
+
 void
 delta_insert(uint64 storage, uint64 block, const uint8 *entries, int length, CommandId cid)
 {
 	Datum values[DELTA_NATTS];
 	bool nulls[DELTA_NATTS] = {0};
-	bytea *data = palloc(VARHDRSZ + length);
+	uint32 crc = delta_crc(storage, block, entries, length);
+	bytea *data = palloc(VARHDRSZ + length + sizeof(crc));
 
-	SET_VARSIZE(data, VARHDRSZ + length);
+	SET_VARSIZE(data, VARHDRSZ + length + sizeof(crc));
 	memcpy(VARDATA(data), entries, length);
+	memcpy(VARDATA(data) + length, &crc, sizeof(crc));
 	values[0] = Int64GetDatum(storage);
 	values[1] = Int64GetDatum(block);
 	values[2] = PointerGetDatum(data);
@@ -532,6 +549,7 @@ delta_scan(uint64 storage, int64 block, Snapshot snapshot, DeltaCallback callbac
 		Datum data = heap_getattr(tuple, DELTA_ENTRIES, RelationGetDescr(table), &isnull);
 		struct varlena *bytes = (struct varlena *) DatumGetPointer(data);
 		DeltaRow row;
+		uint32 crc;
 
 		CHECK_FOR_INTERRUPTS();
 		if (isnull || VARATT_IS_EXTERNAL(bytes) || VARATT_IS_COMPRESSED(bytes))
@@ -539,7 +557,16 @@ delta_scan(uint64 storage, int64 block, Snapshot snapshot, DeltaCallback callbac
 							errmsg("magic.delete_delta has a malformed row")));
 		row.block = form->block;
 		row.entries = (const uint8 *) VARDATA_ANY(bytes);
-		row.length = VARSIZE_ANY_EXHDR(bytes);
+		row.length = (int) VARSIZE_ANY_EXHDR(bytes) - (int) sizeof(crc);
+		if (row.length >= 0)
+			memcpy(&crc, row.entries + row.length, sizeof(crc));
+		if (row.length < 0 || crc != delta_crc(storage, row.block, row.entries, row.length))
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("magic.delete_delta has a row with a wrong checksum"),
+					 errdetail("Storage " UINT64_FORMAT ", delete block " UINT64_FORMAT
+							   ", block %u of \"magic.delete_delta\".",
+							   storage, row.block, ItemPointerGetBlockNumber(&tuple->t_self))));
 		row.xmin = HeapTupleHeaderGetXmin(tuple->t_data);
 		row.cmin = TransactionIdIsCurrentTransactionId(row.xmin)
 					   ? HeapTupleHeaderGetCmin(tuple->t_data)

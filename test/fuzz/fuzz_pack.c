@@ -70,6 +70,9 @@ numeric_datum(char *buffer, unsigned value, int more)
 						   : bytes_datum(buffer, digits, 2 * (3 + more));
 }
 
+static const char *const words[8] = {"furious",	  "final",	"deposits", "regular",
+									 "carefully", "ironic", "accounts", "blithe"};
+
 static void
 make_pack(int number)
 {
@@ -90,7 +93,9 @@ make_pack(int number)
 		values[1] = Int64GetDatum(row * (int64) 3 + (number == 6 ? 0 : row % 2));
 		memcpy(&values[2], &f, sizeof(f));
 		values[3] = numeric_datum(buffers[3], number == 4 ? row : random >> 8, 0);
-		length = snprintf(buffers[0], 100, "value %u of some words, long enough", random >> 20);
+		length =
+			snprintf(buffers[0], 100, "%s %s %s %s", words[random >> 29], words[random >> 26 & 7],
+					 words[random >> 23 & 7], words[random >> 20 & 7]);
 		values[4] = bytes_datum(buffers[4], buffers[0], length);
 		length = snprintf(buffers[0], 100, "%d", row % 10);
 		values[5] = bytes_datum(buffers[5], buffers[0], length);
@@ -113,12 +118,43 @@ make_pack(int number)
 	pack_writer_free(writer);
 }
 
+/* Every encoding occurs, or its reader would not be tested. */
+static void
+check_encodings(void)
+{
+	static const char *const names[] = {"integers", "int128", "dictionary", "plain",
+										"lz4",		"zstd",	  "fsst",		"rows"};
+	bool seen[lengthof(names)] = {false};
+
+	for (int i = 0; i < NPACKS; i++)
+	{
+		PackMemorySource source;
+		PackReader *reader;
+
+		pack_memory_source_init(&source, packs[i].data, packs[i].length);
+		reader = pack_open(&source.base, desc, CurrentMemoryContext);
+		for (int att = 0; att < NATTS; att++)
+			for (int name = 0; name < lengthof(names); name++)
+				if (strcmp(pack_column_encoding(reader, att), names[name]) == 0)
+					seen[name] = true;
+		pack_close(reader);
+	}
+	for (int name = 0; name < lengthof(names); name++)
+		if (!seen[name])
+		{
+			fputs("no pack has the encoding ", stderr);
+			fputs(names[name], stderr);
+			abort();
+		}
+}
+
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	make_desc();
 	for (int i = 0; i < NPACKS; i++)
 		make_pack(i);
+	check_encodings();
 	return 0;
 }
 

@@ -587,6 +587,13 @@ scan_getnextslot_tidrange(TableScanDesc sscan, ScanDirection direction, TupleTab
 		ExecClearTuple(slot);
 		return false;
 	}
+	/* the executor starts the scan anew at its end, also to go back from there */
+	if (scan->blocks == NULL && ScanDirectionIsBackward(direction))
+	{
+		BlockScan *blocks = scan_blocks(scan, slot);
+
+		(void) block_scan_open_source(blocks, blocks->nsources);
+	}
 	return scan_getnextslot(sscan, direction, slot);
 }
 

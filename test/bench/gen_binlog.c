@@ -9,7 +9,10 @@
  *		--rate N			messages a second (default: as fast as it goes)
  *		--table NAME		table in database bench (default orders)
  *		--seed N
- *		--no-database			leave out CREATE DATABASE bench
+ *		--no-database		leave out CREATE DATABASE bench
+ *		--tables N			as many tables, NAME1, NAME2, ...; message i goes to table i modulo N; inserts only
+ *		--no-schema			leave out all DDL: the tables exist
+ *		--after-id N		ids begin behind N
  *
  * The stream begins with CREATE DATABASE and CREATE TABLE.  Values are a function of (id, version), so
  * that old row images cost no memory; sent_us is the wall clock in microseconds when the message was
@@ -36,6 +39,9 @@ typedef struct Options
 	double rate;
 	uint64_t seed;
 	bool create_database;
+	bool create_tables;
+	int tables; /* 0: one, called `table` */
+	int64_t after_id;
 } Options;
 
 /* A growing message; the length of an embedded message is written after its body is known. */
@@ -257,10 +263,22 @@ put_mutation(Buffer *buffer, State *state, const Options *options, int64_t sent_
 	end_message(buffer, mutation);
 }
 
-static void
-make_transaction(Buffer *buffer, State *state, const Options *options, int64_t commit_ts,
-				 int changes)
+/* The name of the table that message `message` is for, in `name`. */
+static const char *
+table_name(const Options *options, int64_t message, char *name, size_t size)
 {
+	if (options->tables > 0)
+		snprintf(name, size, "%s%d", options->table, (int) (message % options->tables) + 1);
+	else
+		snprintf(name, size, "%s", options->table);
+	return name;
+}
+
+static void
+make_transaction(Buffer *buffer, State *state, const Options *options, int64_t message,
+				 int64_t commit_ts, int changes)
+{
+	char name[128];
 	size_t data;
 	size_t table;
 	size_t key;
@@ -272,7 +290,7 @@ make_transaction(Buffer *buffer, State *state, const Options *options, int64_t c
 	data = begin_message(buffer, 3);
 	table = begin_message(buffer, 1);
 	put_text(buffer, 1, "bench");
-	put_text(buffer, 2, options->table);
+	put_text(buffer, 2, table_name(options, message, name, sizeof(name)));
 	put_column_info(buffer, "id", "bigint", true);
 	put_column_info(buffer, "version", "int", false);
 	put_column_info(buffer, "customer", "int", false);
@@ -310,20 +328,27 @@ static int64_t
 send_schema(rd_kafka_t *handle, const Options *options, Buffer *buffer, int64_t ts)
 {
 	char query[1024];
+	char name[128];
 
+	if (!options->create_tables)
+		return ts;
 	if (options->create_database)
 	{
 		make_ddl(buffer, ++ts, "", "CREATE DATABASE `bench`;");
 		producer_send(handle, options->topic, 0, NULL, 0, buffer->data, buffer->len, ts);
 	}
-	snprintf(
-		query, sizeof(query),
-		"CREATE TABLE `%s` (`id` BIGINT NOT NULL PRIMARY KEY,`version` INT NOT NULL,"
-		"`customer` INT NOT NULL,`amount` DECIMAL(15,2) NOT NULL,`status` VARCHAR(16) NOT NULL,"
-		"`created` DATETIME NOT NULL,`note` VARCHAR(64),`sent_us` BIGINT NOT NULL);",
-		options->table);
-	make_ddl(buffer, ++ts, options->table, query);
-	producer_send(handle, options->topic, 0, NULL, 0, buffer->data, buffer->len, ts);
+	for (int i = 0; i < (options->tables > 0 ? options->tables : 1); i++)
+	{
+		table_name(options, i, name, sizeof(name));
+		snprintf(
+			query, sizeof(query),
+			"CREATE TABLE `%s` (`id` BIGINT NOT NULL PRIMARY KEY,`version` INT NOT NULL,"
+			"`customer` INT NOT NULL,`amount` DECIMAL(15,2) NOT NULL,`status` VARCHAR(16) NOT NULL,"
+			"`created` DATETIME NOT NULL,`note` VARCHAR(64),`sent_us` BIGINT NOT NULL);",
+			name);
+		make_ddl(buffer, ++ts, name, query);
+		producer_send(handle, options->topic, 0, NULL, 0, buffer->data, buffer->len, ts);
+	}
 	return ts;
 }
 
@@ -338,6 +363,11 @@ parse_options(int argc, char **argv, Options *options)
 		if (strcmp(name, "--no-database") == 0)
 		{
 			options->create_database = false;
+			continue;
+		}
+		if (strcmp(name, "--no-schema") == 0)
+		{
+			options->create_tables = false;
 			continue;
 		}
 		if (!value)
@@ -355,6 +385,10 @@ parse_options(int argc, char **argv, Options *options)
 			options->per_message = atoi(value);
 		else if (strcmp(name, "--rate") == 0)
 			options->rate = atof(value);
+		else if (strcmp(name, "--tables") == 0)
+			options->tables = atoi(value);
+		else if (strcmp(name, "--after-id") == 0)
+			options->after_id = strtoll(value, NULL, 10);
 		else if (strcmp(name, "--seed") == 0)
 			options->seed = strtoull(value, NULL, 10);
 		else if (strcmp(name, "--mix") != 0 ||
@@ -363,6 +397,8 @@ parse_options(int argc, char **argv, Options *options)
 				 options->inserts + options->updates + options->deletes != 100)
 			die("bad option", name);
 	}
+	if (options->tables > 0 && options->inserts != 100)
+		die("usage", "--tables goes with inserts only");
 	if (!options->brokers || !options->topic || options->changes < 1 || options->per_message < 1)
 		die("usage", "gen_binlog --brokers LIST --topic NAME --changes N [options]");
 }
@@ -370,8 +406,11 @@ parse_options(int argc, char **argv, Options *options)
 int
 main(int argc, char **argv)
 {
-	Options options = {
-		.table = "orders", .inserts = 100, .per_message = 100, .create_database = true};
+	Options options = {.table = "orders",
+					   .inserts = 100,
+					   .per_message = 100,
+					   .create_database = true,
+					   .create_tables = true};
 	State state = {0};
 	Buffer buffer = {0};
 	rd_kafka_t *handle;
@@ -385,6 +424,7 @@ main(int argc, char **argv)
 
 	parse_options(argc, argv, &options);
 	state.random = options.seed;
+	state.next_id = options.after_id;
 	state.live = calloc((size_t) options.changes, sizeof(LiveRow));
 	if (!state.live)
 		die("memory", "out of it");
@@ -398,7 +438,7 @@ main(int argc, char **argv)
 
 		if (options.rate > 0)
 			producer_pace(handle, start, options.rate, messages);
-		make_transaction(&buffer, &state, &options, ++ts,
+		make_transaction(&buffer, &state, &options, messages, ++ts,
 						 (int) (left < options.per_message ? left : options.per_message));
 		producer_send(handle, options.topic, 0, NULL, 0, buffer.data, buffer.len, ts);
 		messages++;

@@ -69,6 +69,36 @@ def run(bench):
     scale = min(bench.options.scale, 4)
     ingest_arm(bench, 'insert-only', 'inserts', int(3_000_000 * scale), 150_000)
     ingest_arm(bench, '70/20/10', 'mixed', int(2_000_000 * scale), 80_000, '--mix', '70/20/10')
+    run_tables(bench)
+
+
+def run_tables(bench, tables=1000, rows=100, times=5):
+    """Rows for many tables, `rows` for each in turn, against as many rows for one table. The worker's processor
+    time counts: when it applies is the clock's affair."""
+    seconds = {}
+    for topic, n in (('many', tables), ('one', 1)):
+        options = ['--tables', n, '--per-message', rows]
+        expected = generate(bench, topic, *options, '--changes', tables * rows)
+        create_feed(bench, topic, '1 second')
+        for i in range(2):
+            if bench.psql("SELECT magic.wait_for('%s', %d, '600 seconds')" % (topic, expected['last_ts'])) != 't':
+                bench.bad.append(topic + ': the feed did not reach the end')
+            pid, applies = (int(v) for v in bench.psql(
+                "SELECT worker_pid, applies FROM magic.feeds WHERE name = '%s'" % topic).split('|'))
+            seconds[topic] = cpu_seconds(bench, pid) - (seconds[topic] if i > 0 else 0)
+            if i == 0:
+                first = applies
+                expected = generate(bench, topic, '--no-schema', '--after-id', tables * rows, *options,
+                                    '--changes', times * tables * rows)
+        bench.equal(topic + ': rows of the last table', bench.psql('SELECT count(*) FROM bench.orders%d' % n),
+                    str((times + 1) * tables * rows // n))
+        bench.say('%d x %d rows for each of %d tables' % (times, tables * rows // n, n),
+                  '%.2f s of processor in %d applies' % (seconds[topic], applies - first))
+        bench.psql("SELECT magic.drop_feed('%s')" % topic)
+        for first in range(1, n + 1, 500):
+            bench.psql('DROP TABLE ' + ', '.join('bench.orders%d' % i for i in range(first, min(first + 500, n + 1))))
+        bench.psql('DROP SCHEMA bench')
+    bench.ratio('feed, %d tables : one table' % tables, seconds['many'], seconds['one'], 1.9)
 
 
 def run_latency(bench):

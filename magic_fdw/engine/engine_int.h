@@ -239,7 +239,10 @@ typedef struct PagedSource
 	BufferAccessStrategy strategy;
 	bool copies; /* keeps no pins: every fetch copies */
 	int nstreams;
-	Buffer *pins; /* one per stream */
+	Buffer *pins;	/* one per stream */
+	uint32 npages;	/* of the extent */
+	Buffer *recent; /* with `copies`, by page of the extent: where it was last, or NULL */
+	uint32 reads;	/* of copies */
 } PagedSource;
 
 extern void paged_source_init(PagedSource *source, Relation rel, const Extent *extent,

@@ -30,6 +30,38 @@ read_pack_page(PagedSource *src, uint32 index)
 	return buffer;
 }
 
+/* One read in so many tells the buffer manager that the page is in use. */
+#define READS_BEFORE_LOOKUP 8
+
+/*
+ * The same for a reader that keeps no pins: the page is mostly in the buffer where it was last, and needs
+ * no look-up then.
+ */
+static Buffer
+read_pack_page_again(PagedSource *src, uint32 index)
+{
+	BlockNumber block = src->first + index;
+	Buffer buffer;
+
+	if (src->recent == NULL)
+	{
+		if (src->strategy != NULL)
+			return read_pack_page(src, index);
+		src->recent = MemoryContextAllocExtended(GetMemoryChunkContext(src->pins),
+												 sizeof(Buffer) * src->npages,
+												 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	}
+	buffer = src->recent[index];
+	if (BufferIsValid(buffer) && ++src->reads % READS_BEFORE_LOOKUP != 0 &&
+		ReadRecentBuffer(src->rel->rd_locator, MAIN_FORKNUM, block, buffer))
+	{
+		pack_note_place(NameStr(src->rel->rd_rel->relname), block);
+		page_check(src->rel, &src->place, buffer, block, index);
+		return buffer;
+	}
+	return src->recent[index] = read_pack_page(src, index);
+}
+
 /* Copies bytes of the extent; keeps no pin, not even when it raises. */
 static void
 copy_from_pages(PagedSource *src, uint64 offset, uint32 length, uint8 *to)
@@ -43,7 +75,7 @@ copy_from_pages(PagedSource *src, uint64 offset, uint32 length, uint8 *to)
 		Buffer buffer;
 
 		CHECK_FOR_INTERRUPTS();
-		buffer = read_pack_page(src, index);
+		buffer = read_pack_page_again(src, index);
 		memcpy(to + done, (char *) BufferGetPage(buffer) + PAGE_PAYLOAD_OFFSET + start, n);
 		ReleaseBuffer(buffer);
 		done += n;
@@ -121,6 +153,9 @@ paged_source_init(PagedSource *source, Relation rel, const Extent *extent, uint6
 	source->pins = palloc(sizeof(Buffer) * source->nstreams);
 	for (int i = 0; i < source->nstreams; i++)
 		source->pins[i] = InvalidBuffer;
+	source->npages = extent->pages;
+	source->recent = NULL;
+	source->reads = 0;
 }
 
 /* Drops the pins; the source can still be read. */
@@ -178,6 +213,8 @@ stored_pack_close(StoredPack *stored)
 	{
 		paged_source_release(&stored->paged);
 		pfree(stored->paged.pins);
+		if (stored->paged.recent != NULL)
+			pfree(stored->paged.recent);
 	}
 }
 

@@ -108,6 +108,16 @@ SQL
 	ok($rows =~ /^ERROR: permission denied/ || $rows !~ /\bs\.(t|part1)\b/, "nobody: $view names no table that may not be read") or diag($rows);
 }
 
+if ($am eq 'magic')
+{
+	my $seen = "SELECT string_agg(relation::text, ',' ORDER BY relation::text) FROM magic.table_stats WHERE relation::text LIKE 's.%'";
+	is(as_role('nobody', $seen), '', 'nobody: magic.table_stats shows nothing');
+	is(as_role('reader', $seen), 's.t', 'reader: it shows what may be read');
+	is(as_role($_, $seen), 's.part1,s.t', "$_: it shows all") for qw(owner monitor admin);
+	is(as_role('nobody', "SELECT count(*) FROM magic.table_stats_of('s.t'::regclass)"), '0', 'nobody: nor does its function');
+	unlike(as_role('nobody', "SELECT * FROM magic.column_stats('s.t')"), qr/^(id|who|v)\|/m, 'nobody: nor magic.column_stats');
+}
+
 # 4. row security
 $node->safe_psql('postgres', <<'SQL');
 SET ROLE owner;
@@ -162,7 +172,7 @@ like($told{monitor}, qr/$secret/, 'monitor: is told');
 denied('nobody', $_, $_) for "SELECT magic.pause('f')", "SELECT magic.drop_feed('f')", 'SELECT * FROM magic.feeds', 'SELECT magic.feed_runtime()';
 
 # 7. the list. Whoever adds a function to it says in magic_fdw/README.md why it is harmless.
-my @public = qw(applied_ts check_partitions compact export_snapshot pack_cache partition_borders partitions plan spark_snapshot table_size ts_to_timestamp verify wait_for);
+my @public = qw(applied_ts check_partitions column_stats compact export_snapshot pack_cache partition_borders partitions plan spark_snapshot table_size table_stats_of ts_to_timestamp verify wait_for);
 is($node->safe_psql('postgres', <<'SQL'), join(' ', @public), 'functions that PUBLIC may call');
 SELECT string_agg(DISTINCT proname, ' ' ORDER BY proname) FROM pg_proc
 WHERE pronamespace = 'magic'::regnamespace AND has_function_privilege('nobody', oid, 'EXECUTE')

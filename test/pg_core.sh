@@ -4,10 +4,10 @@
 #
 #	test/pg_core.sh [-a] [-k] [-o FOLDER] [regress|isolation|all] [SPEC...]
 #
-# Not compared with PostgreSQL's expected/: both arms run here, on the same settings, at the same time,
-# each on a server of its own. Plans and the order of unordered rows are no difference; every other line
-# must be the same or stand in pg_core/regress/NAME.diff or pg_core/isolation/NAME.diff, with a reason
-# that pg_core/reasons explains (pg_core/compare.py).
+# Both arms run on the same settings, at the same time, each on a server of its own. Plans and the order of
+# unordered rows are no difference; every other line must be the same or stand in pg_core/SUITE/NAME.diff,
+# with a reason that pg_core/reasons explains (pg_core/compare.py). So is heap's output compared with
+# PostgreSQL's expected one, in suites heap-regress and heap-isolation: the library disturbs no heap table.
 #
 # -a	accept what differs: writes those files anew; reasons of hunks that stay are kept, new hunks whose
 #		lines do not tell the reason get TODO, with which they fail until a reason is written in
@@ -117,7 +117,7 @@ run_arm() {
 		database "$arm" regression || return
 		timeout -k 10 900 "$pgxs/test/regress/pg_regress" --use-existing --dbname=regression \
 			--host="$work/$arm" --user=postgres --bindir="$bin" --dlpath="$work/lib" \
-			--inputdir="$source/src/test/regress" --outputdir="$folder" --schedule="$work/schedule" \
+			--inputdir="$work/regress" --outputdir="$folder" --schedule="$work/schedule" \
 			>"$folder/output" 2>&1
 	else
 		database "$arm" isolation_regression || return
@@ -146,12 +146,32 @@ compare() {
 		"$root/test/pg_core/$suite" "$out/$suite"
 }
 
+# The heap arm with PostgreSQL's expected output: what is loaded here must not disturb other tables.
+compare_expected() {
+	"$root/test/pg_core/compare.py" "$@" --expected "$(cat "$out/source")/src/test/$suite/expected" \
+		"$out/heap/$suite/results" "$root/test/pg_core/heap-$suite" "$out/heap-$suite"
+}
+
+# report SUITE: counts and differences of $out/SUITE.report
+report() {
+	local name
+	sed -E "s,^(ok|FAILED) +,&$1/," "$out/$1.report"
+	for name in $(awk '$1 == "FAILED" { print $2 }' "$out/$1.report"); do
+		echo "--- $1/$name"
+		head -${PG_CORE_LINES:-60} "$out/$1/$name.wrong"
+	done
+}
+
 if [ $keep = 0 ]; then
 	source=$("$root/test/tools/pg_source.sh") || exit 2
 	# what the tests load: their own C functions, and two contrib modules
 	cp "$libdir/refint.so" "$libdir/autoinc.so" "$work/lib/"
 	gcc -shared -fPIC -O1 -w -I "$("${PG_CONFIG:-pg_config}" --includedir-server)" \
 		-o "$work/lib/regress.so" "$source/src/test/regress/regress.c" || exit 2
+	mkdir -p "$work/regress/sql"
+	ln -s "$source/src/test/regress"/{data,expected} "$work/regress/"
+	"$root/test/pg_core/end_copies.py" "$source/src/test/regress" "$work/regress/sql" || exit 2
+	echo "$source" >"$out/source"
 	# One test at a time; publications last, since what magic refuses there would leave others behind.
 	awk '/^test:/ { for (i = 2; i <= NF; i++) if ($i != "publication") print "test: " $i }
 		END { print "test: publication" }' "$source/src/test/regress/parallel_schedule" >"$work/schedule"
@@ -175,11 +195,9 @@ for suite in regress isolation; do
 		done
 	fi
 	compare $accept ${specs:+--only "${specs// /,}"} >"$out/$suite.report" || failed=1
-	sed -E "s,^(ok|FAILED) +,&$suite/," "$out/$suite.report"
-	for name in $(awk '$1 == "FAILED" { print $2 }' "$out/$suite.report"); do
-		echo "--- $suite/$name"
-		head -${PG_CORE_LINES:-60} "$out/$suite/$name.wrong"
-	done
+	report $suite
+	compare_expected $accept ${specs:+--only "${specs// /,}"} >"$out/heap-$suite.report" || failed=1
+	report heap-$suite
 	if [ -s "$out/$suite.crashes" ]; then
 		cat "$out/$suite.crashes"
 		echo "FAILED $suite/(server)"

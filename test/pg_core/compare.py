@@ -2,8 +2,10 @@
 """Compare what PostgreSQL's own tests print on heap and on magic.
 
 usage: compare.py [--accept] [--only NAME,...] HEAP-RESULTS MAGIC-RESULTS ACCEPTED OUT
+       compare.py [--accept] [--only NAME,...] --expected EXPECTED HEAP-RESULTS ACCEPTED OUT
 
-The first two folders hold NAME.out of both arms.  What no access method promises is taken out of both
+The first two folders hold NAME.out of both sides; EXPECTED is PostgreSQL's own folder, where a file may
+have variants NAME_1.out: the nearest counts.  What no access method promises is taken out of both
 sides first: plans become one line, and the rows of a query without ORDER BY are sorted.  The hunks
 that remain are held against ACCEPTED/NAME.diff, hunk by hunk, in order: each there begins with
 "@@ REASON", a word that ACCEPTED/../reasons explains.  A file with the same hunks passes; any line more
@@ -81,14 +83,17 @@ def normalise(text):
         else:
             if not ORDER_BY.search(statement(lines, i)) and not any(r.endswith('+') for r in rows):
                 rows.sort()
-            out += lines[i:i + 2] + rows + [lines[end]]
+            table = lines[i:i + 2] + rows
+            if len(lines[i]) > 200:     # one wide value would show in every line
+                table = [re.sub(r'-{3,}', '--', re.sub(r' {2,}', ' ', line)) for line in table]
+            out += table + [lines[end]]
         i = end + 1
     return out
 
 
-def hunks_of(heap, magic):
+def hunks_of(one, other):
     """The differences of two files as a list of hunks, each a string of lines with one of context."""
-    run = subprocess.run(['diff', '-U1', heap, magic], capture_output=True)
+    run = subprocess.run(['diff', '-U1', one, other], capture_output=True)
     hunks = []
     for line in run.stdout.decode(errors='surrogateescape').split('\n')[2:]:
         if line.startswith('@@ '):
@@ -100,6 +105,12 @@ def hunks_of(heap, magic):
         digest = hashlib.sha256('\0'.join(hunks).encode(errors='surrogateescape')).hexdigest()
         return ['%d lines, sha256 %s\n' % (lines, digest)]
     return hunks
+
+
+def write_normalised(source, target):
+    text = open(source, errors='surrogateescape').read() if os.path.exists(source) else '(no output)\n'
+    with open(target, 'w', errors='surrogateescape') as f:
+        f.write('\n'.join(normalise(text)))
 
 
 def read_accepted(path):
@@ -165,12 +176,14 @@ def main():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument('--accept', action='store_true')
     parser.add_argument('--only', default='')
+    parser.add_argument('--expected', action='store_true')
     parser.add_argument('heap')
     parser.add_argument('magic')
     parser.add_argument('accepted')
     parser.add_argument('out')
     options = parser.parse_args()
-    names = sorted({f[:-4] for d in (options.heap, options.magic) for f in os.listdir(d) if f.endswith('.out')})
+    folders = [options.magic] if options.expected else [options.heap, options.magic]
+    names = sorted({f[:-4] for d in folders for f in os.listdir(d) if f.endswith('.out')})
     if options.only:
         names = options.only.split(',')
     os.makedirs(options.out, exist_ok=True)
@@ -178,14 +191,16 @@ def main():
     reasons = read_reasons(os.path.join(options.accepted, '../reasons'))
     failed = 0
     for name in names:
-        sides = []
-        for arm, folder in (('heap', options.heap), ('magic', options.magic)):
-            path = os.path.join(folder, name + '.out')
-            text = open(path, errors='surrogateescape').read() if os.path.exists(path) else '(no output)\n'
-            sides.append(os.path.join(options.out, '%s.%s' % (name, arm)))
-            with open(sides[-1], 'w', errors='surrogateescape') as f:
-                f.write('\n'.join(normalise(text)))
-        hunks = hunks_of(*sides)
+        variants = [name + '.out']
+        if options.expected:
+            variants += ['%s_%d.out' % (name, i) for i in range(10)
+                         if os.path.exists(os.path.join(options.heap, '%s_%d.out' % (name, i)))]
+        one = [os.path.join(options.out, variant[:-4] + '.one') for variant in variants]
+        other = os.path.join(options.out, name + '.other')
+        for variant, path in zip(variants, one):
+            write_normalised(os.path.join(options.heap, variant), path)
+        write_normalised(os.path.join(options.magic, name + '.out'), other)
+        hunks = min((hunks_of(path, other) for path in one), key=lambda hunks: sum(map(len, hunks)))
         accepted = os.path.join(options.accepted, name + '.diff')
         if options.accept:
             accept(accepted, hunks)

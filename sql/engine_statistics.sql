@@ -21,10 +21,10 @@ ANALYZE st; ANALYZE sh;
 SELECT (SELECT reltuples FROM pg_class WHERE relname = 'st') = (SELECT reltuples FROM pg_class WHERE relname = 'sh') AS same, reltuples FROM pg_class WHERE relname = 'st';
 CREATE VIEW st_differ AS
 SELECT a.attname, f.key, f.value AS one, g.value AS other
-  FROM pg_stats a JOIN pg_stats b ON a.attname = b.attname AND a.tablename IN ('st', 'st_e') AND b.tablename = replace(a.tablename, 'st', 'sh'),
-	   jsonb_each(to_jsonb(a)) f JOIN LATERAL jsonb_each(to_jsonb(b)) g ON f.key = g.key AND f.value IS DISTINCT FROM g.value
-	   AND (f.key <> 'correlation' OR abs(a.correlation - b.correlation) > 0.02)
- WHERE f.key NOT IN ('schemaname', 'tablename') ORDER BY 1, 2;
+  FROM pg_stats a JOIN pg_stats b ON a.attname = b.attname AND a.tablename IN ('st', 'st_e') AND b.tablename = replace(a.tablename, 'st', 'sh')
+	   CROSS JOIN LATERAL jsonb_each(to_jsonb(a)) f CROSS JOIN LATERAL jsonb_each(to_jsonb(b)) g
+ WHERE f.key = g.key AND f.value IS DISTINCT FROM g.value AND f.key NOT IN ('schemaname', 'tablename')
+   AND (f.key <> 'correlation' OR abs(a.correlation - b.correlation) > 0.02) ORDER BY 1, 2;
 SELECT * FROM st_differ;
 SELECT tablename = 'st' AS of_table, count(*), count(most_common_vals), count(histogram_bounds), count(correlation), count(most_common_elems) FROM pg_stats WHERE tablename IN ('st', 'st_e') GROUP BY 1 ORDER BY 1;
 SELECT attname, null_frac, avg_width, n_distinct, left(most_common_vals::text, 40) AS vals FROM pg_stats WHERE tablename = 'st' ORDER BY attname;

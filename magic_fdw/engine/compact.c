@@ -635,9 +635,11 @@ run_merge(Merge *merge)
 	MetaInfo info;
 	uint64 settled;
 	uint64 unsettled;
+	uint32 counted;
 
 	merge->storage = storage_id(merge->rel);
 	merge->horizon = horizon;
+	counted = merge_counted_writes(merge->storage);
 	/* ranges first: what is not reserved any more is in the directory */
 	storage_read_meta_and_ranges(merge->rel, &info, &merge->reserved, &merge->nreserved);
 	merge->snapshot = latest_snapshot_register();
@@ -663,8 +665,9 @@ run_merge(Merge *merge)
 		merge->result->unsettled |=
 			merge->joined || worth_coming_again(merge, settled, unsettled + merge->freed);
 	if (!merge->result->more)
-		merge_done(merge->storage,
-				   merge->remaining + merge->packs->n - (uint32) merge->result->replaced);
+		merge->result->more =
+			merge_done(merge->storage, counted,
+					   merge->remaining + merge->packs->n - (uint32) merge->result->replaced);
 	UnregisterSnapshot(merge->snapshot);
 	if (merge->result->replaced > 0 || merge->moved || merge->deltas_changed)
 	{

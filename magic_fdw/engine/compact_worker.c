@@ -129,6 +129,38 @@ add_all_tables(void)
 	CommitTransactionCommand();
 }
 
+/* What a crash has left of temporary tables goes; see orphans.c. */
+static void
+sweep_orphans(void)
+{
+	int volatile count = 0;
+
+	PG_TRY();
+	{
+		StartTransactionCommand();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		if (OidIsValid(magic_table_oid("pack")))
+			count = orphans_sweep();
+		PopActiveSnapshot();
+		CommitTransactionCommand();
+	}
+	PG_CATCH();
+	{
+		HOLD_INTERRUPTS();
+		MemoryContextSwitchTo(worker.cxt);
+		EmitErrorReport();
+		AbortCurrentTransaction();
+		FlushErrorState();
+		RESUME_INTERRUPTS();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(worker.cxt);
+	if (count > 0)
+		ereport(LOG, (errmsg("removed what the magic engine's directory knew of %d temporary "
+							 "tables that were lost in a crash",
+							 count)));
+}
+
 /* Takes over what was queued. */
 static void
 take_queued(void)
@@ -143,7 +175,10 @@ take_queued(void)
 		for (int i = 0; i < n; i++)
 			add_due(relids[i], GetCurrentTimestamp());
 		if (look)
+		{
+			sweep_orphans();
 			add_all_tables();
+		}
 	} while (n == TAKE);
 }
 
@@ -356,6 +391,8 @@ nap(long ms)
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (ms >= 0 ? WL_TIMEOUT : 0), ms,
 					 PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
+	/* meant for a step that has ended */
+	QueryCancelPending = false;
 	CHECK_FOR_INTERRUPTS();
 	reload_settings();
 }
@@ -508,6 +545,7 @@ magic_compaction_main(Datum arg)
 		TimestampTz next;
 		DueTable *table;
 
+		QueryCancelPending = false;
 		CHECK_FOR_INTERRUPTS();
 		reload_settings();
 		if (must_leave())

@@ -107,14 +107,16 @@ meta_open(MetaTable which, LOCKMODE lock, Relation *table, Relation *index)
 		CacheRegisterRelcacheCallback(forget_oids, (Datum) 0);
 		invalidation_registered = true;
 	}
-	if (!OidIsValid(meta_oids[which]))
-	{
-		meta_index_oids[which] = magic_table_oid(meta_index_names[which]);
-		meta_oids[which] = magic_table_oid(meta_names[which]);
-	}
-	/* opening the table may take in an invalidation that empties the arrays */
 	table_oid = meta_oids[which];
 	index_oid = meta_index_oids[which];
+	if (!OidIsValid(table_oid) || !OidIsValid(index_oid))
+	{
+		/* looking up the second may take in an invalidation that empties the arrays: into variables first */
+		index_oid = magic_table_oid(meta_index_names[which]);
+		table_oid = magic_table_oid(meta_names[which]);
+		meta_index_oids[which] = index_oid;
+		meta_oids[which] = table_oid;
+	}
 	if (!OidIsValid(table_oid) || !OidIsValid(index_oid))
 		return false;
 	*table = table_open(table_oid, lock);
@@ -682,4 +684,44 @@ directory_forget_storage(uint64 storage)
 	for (int i = 0; i < META_TABLES; i++)
 		forget_in(i, storage, snapshot);
 	UnregisterSnapshot(snapshot);
+}
+
+/*
+ * The lowest storage above `after` that the metadata names; false if there is none. *settled: the row found
+ * is older than `horizon`.
+ */
+bool
+directory_next_storage(uint64 after, TransactionId horizon, uint64 *storage, bool *settled)
+{
+	Snapshot snapshot = latest_snapshot_register();
+	uint64 lowest = PG_UINT64_MAX;
+
+	*settled = false;
+	for (int i = 0; i < META_TABLES; i++)
+	{
+		Relation table, index;
+		ScanKeyData key[1];
+		SysScanDesc scan;
+		HeapTuple tuple;
+
+		meta_open_or_raise(i, AccessShareLock, &table, &index);
+		ScanKeyInit(&key[0], 1, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(after));
+		scan = systable_beginscan_ordered(table, index, snapshot, 1, key);
+		tuple = systable_getnext_ordered(scan, ForwardScanDirection);
+		if (HeapTupleIsValid(tuple))
+		{
+			/* the first column of each */
+			uint64 found = ((const PackForm *) GETSTRUCT(tuple))->storage;
+			bool old = TransactionIdPrecedes(HeapTupleHeaderGetXmin(tuple->t_data), horizon);
+
+			if (found <= lowest)
+				*settled = old || (found == lowest && *settled);
+			lowest = Min(lowest, found);
+		}
+		systable_endscan_ordered(scan);
+		meta_close(table, index);
+	}
+	UnregisterSnapshot(snapshot);
+	*storage = lowest;
+	return lowest != PG_UINT64_MAX;
 }

@@ -100,7 +100,8 @@ typedef enum MergeDue
 } MergeDue;
 
 extern MergeDue merge_note_writes(uint64 storage, uint32 writes);
-extern void merge_done(uint64 storage, uint32 remaining);
+extern uint32 merge_counted_writes(uint64 storage);
+extern bool merge_done(uint64 storage, uint32 counted, uint32 remaining);
 
 /* A random number of this run of the server. */
 extern uint32 page_secret(void);
@@ -225,6 +226,9 @@ typedef struct FreeExtent
 extern int free_extent_list(uint64 storage, Snapshot snapshot, FreeExtent **list);
 extern bool free_extent_delete(ItemPointer tid);
 extern TransactionId directory_horizon(void);
+extern bool directory_next_storage(uint64 after, TransactionId horizon, uint64 *storage,
+								   bool *settled);
+extern int orphans_sweep(void);
 extern Oid magic_table_oid(const char *name);
 
 /* ---------------------------------------------------------------- stored_pack.c */

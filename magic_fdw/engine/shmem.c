@@ -326,18 +326,32 @@ merge_note_writes(uint64 storage, uint32 writes)
 	return total >= due * MERGE_OVERDUE_FACTOR ? MERGE_OVERDUE : MERGE_WAITED;
 }
 
+/* What has been counted since the last merge; asked before a merge takes its snapshot. */
+uint32
+merge_counted_writes(uint64 storage)
+{
+	return pg_atomic_read_u32(&shared->writes[counter_of(storage)]);
+}
+
 /*
- * A merge was done that left `remaining` directory rows and deltas. The next one is due when half as
- * many have been added, so the work of merges stays proportional to that of writes.
+ * A merge was done that saw `counted` writes and left `remaining` directory rows and deltas. The next one
+ * is due when half as many have been added, so the work of merges stays proportional to that of writes.
+ * True if it is due already.
  */
-void
-merge_done(uint64 storage, uint32 remaining)
+bool
+merge_done(uint64 storage, uint32 counted, uint32 remaining)
 {
 	int i = counter_of(storage);
+	uint32 due = Max(MERGE_MIN_WRITES, Min(remaining, 1000000) / 2);
+	uint32 writes = pg_atomic_read_u32(&shared->writes[i]);
+	uint32 left;
 
-	pg_atomic_write_u32(&shared->writes[i], 0);
-	pg_atomic_write_u32(&shared->merge_due[i], Max(MERGE_MIN_WRITES, Min(remaining, 1000000) / 2));
+	do
+		left = writes > counted ? writes - counted : 0;
+	while (!pg_atomic_compare_exchange_u32(&shared->writes[i], &writes, left));
+	pg_atomic_write_u32(&shared->merge_due[i], due);
 	pg_atomic_write_u32(&shared->merge_told[i], 0);
+	return left >= due;
 }
 
 uint64

@@ -36,6 +36,9 @@
 /* Free pages at the end of the file that are worth an exclusive lock. */
 #define TRUNCATE_PAGES 4
 
+/* VACUUM warns when so many tenths of a table's row numbers have been given out. */
+#define ROW_NUMBERS_WARN_TENTHS 8
+
 /* Makes this process's xids count again for other backends; see the file's head. */
 void
 leave_vacuum_state(void)
@@ -329,6 +332,20 @@ count_rows(Relation rel, double *live, double *dead)
 	UnregisterSnapshot(snapshot);
 }
 
+/* Row numbers are never given out twice. */
+static void
+warn_of_row_numbers(Relation rel)
+{
+	MetaInfo info;
+
+	storage_read_meta(rel, &info);
+	if (info.next_row > ROW_NUMBER_LIMIT / 10 * ROW_NUMBERS_WARN_TENTHS)
+		ereport(WARNING, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						  errmsg("relation \"%s\" has used up more than %d %% of its row numbers",
+								 RelationGetRelationName(rel), ROW_NUMBERS_WARN_TENTHS * 10),
+						  errhint("VACUUM FULL numbers the rows anew.")));
+}
+
 void
 vacuum_table(Relation rel, VacuumParams *params, BufferAccessStrategy strategy)
 {
@@ -344,6 +361,7 @@ vacuum_table(Relation rel, VacuumParams *params, BufferAccessStrategy strategy)
 	leave_vacuum_state();
 	(void) GetCurrentTransactionId();
 	directory_lock_for_write();
+	warn_of_row_numbers(rel);
 	cxt = AllocSetContextCreate(CurrentMemoryContext, "magic vacuum", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(cxt);
 

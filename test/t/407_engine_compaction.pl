@@ -140,6 +140,21 @@ one_row_each('s', 500);
 wait_for("SELECT packs < 100 FROM magic.table_stats WHERE relation = 's'::regclass", 'a worker serves the extension created anew');
 unlike(slurp_file($node->logfile), qr/merging packs of relation/, 'no merge has failed');
 
+# ---- a crash leaves metadata of temporary tables, whose files are gone; a worker finds it
+sql('CREATE TABLE keep (id int) USING magic; INSERT INTO keep SELECT generate_series(1, 5000)');
+my $storages = 'SELECT count(DISTINCT storage) FROM magic.pack';
+my $stored = sql($storages);
+my $session = $node->background_psql('postgres', on_error_stop => 0);
+$session->query('CREATE TEMP TABLE lost (id int, t text) USING magic; INSERT INTO lost SELECT g, md5(g::text) FROM generate_series(1, 20000) g; DELETE FROM lost WHERE id < 100');
+is(sql($storages), $stored + 1, 'a temporary table has rows in the directory');
+my $victim = $session->query('SELECT pg_backend_pid()');
+kill 'KILL', $victim;
+$session->{run}->kill_kill;
+wait_up($node);
+wait_for("SELECT ($storages) = $stored", 'they go after a crash');
+is(sql('SELECT count(*) FROM keep'), '5000', 'those of other tables do not');
+like(slurp_file($node->logfile), qr/directory knew of 1 temporary tables/, 'and the log says so');
+
 # ---- killed
 sql('DROP TABLE s');
 sql('DROP FUNCTION is_magic, merge, problems');

@@ -24,6 +24,10 @@
  */
 #define FRAME_BYTES (32 * 1024)
 #define COLD_FRAME_BYTES (64 * 1024)
+
+/* Where only the letters' frequencies pay (hexadecimal digits), small frames compress as well: by this. */
+#define SMALL_FRAME_BYTES (8 * 1024)
+#define SMALL_FRAME_LOSS 1.03
 #define FRAME_MAX (16 * 1024 * 1024)
 #define FRAME_MAX_SHIFT 17
 
@@ -280,6 +284,7 @@ typedef struct FrameWriter
 	PackWriter *writer;
 	const PackString *strings;
 	PackEncoding codec;
+	uint64 aim; /* bytes of a frame, if compressed */
 	int shift;
 	PackFrame *frames;
 	uint8 *raw; /* bytes of one frame */
@@ -498,6 +503,26 @@ try_fsst(FrameWriter *frames, WriterColumn *source, uint32 start, uint32 end, ui
 	return raw * (ratio + (double) fsst_table_bytes(source->fsst) / source->bytes);
 }
 
+/* What the sample of `raw` bytes takes in small frames. */
+static uint64
+small_frames_size(FrameWriter *frames, PackEncoding codec, uint64 raw)
+{
+	uint8 *target =
+		MemoryContextAllocHuge(frames->writer->scratch, compress_bound(codec, SMALL_FRAME_BYTES));
+	uint64 total = 0;
+
+	for (uint64 at = 0; at < raw; at += SMALL_FRAME_BYTES)
+	{
+		uint64 length = Min(SMALL_FRAME_BYTES, raw - at);
+		uint64 size = compress_bytes(codec, frames->raw + at, length, target,
+									 compress_bound(codec, SMALL_FRAME_BYTES));
+
+		total += size > 0 ? Min(size, length) : length;
+	}
+	pfree(target);
+	return total;
+}
+
 /*
  * Chooses a codec by a sample from the middle of the chunk: fsst or lz4 for what is scanned, zstd where
  * it is much smaller or values are long.
@@ -543,7 +568,16 @@ choose_codec(FrameWriter *frames, WriterColumn *source)
 	if (Min(best, zstd) > raw - raw / 8)
 		return PACK_ENCODING_PLAIN;
 	if (average >= COLD_LENGTH ? zstd < best - best / 5 : zstd < best / 2)
-		return PACK_ENCODING_ZSTD;
+	{
+		light = PACK_ENCODING_ZSTD;
+		best = zstd;
+	}
+	if (light == PACK_ENCODING_FSST)
+		return light;
+	if (small_frames_size(frames, light, raw) <= best * SMALL_FRAME_LOSS)
+		frames->aim = SMALL_FRAME_BYTES;
+	else
+		frames->aim = light == PACK_ENCODING_ZSTD ? COLD_FRAME_BYTES : FRAME_BYTES;
 	return light;
 }
 
@@ -553,7 +587,7 @@ choose_shift(FrameWriter *frames, WriterColumn *source)
 {
 	uint32 n = frames->writer->nrows;
 	uint64 average = source->bytes / (n - source->null_count) + 1;
-	uint64 aim = frames->codec == PACK_ENCODING_ZSTD ? COLD_FRAME_BYTES : FRAME_BYTES;
+	uint64 aim = frames->aim;
 	uint64 limit = frames->codec == PACK_ENCODING_FSST ? FSST_BLOCK_MAX : FRAME_MAX;
 	int shift = 0;
 
@@ -683,7 +717,7 @@ static void
 write_frames(PackWriter *writer, WriterColumn *source, PackString *strings, PackBuffer *out,
 			 PackColumn *column, PackBlock *directory)
 {
-	FrameWriter frames = {0};
+	FrameWriter frames = {.aim = FRAME_BYTES};
 	BytesBounds bounds = {0};
 	uint32 n = writer->nrows;
 	uint32 nframes;

@@ -24,6 +24,7 @@
  */
 #define FRAME_BYTES (32 * 1024)
 #define COLD_FRAME_BYTES (64 * 1024)
+#define SHORT_FRAME_BYTES (16 * 1024) /* zstd of short values, which lookups want one by one */
 
 /* Where only the letters' frequencies pay (hexadecimal digits), small frames compress as well: by this. */
 #define SMALL_FRAME_BYTES (8 * 1024)
@@ -577,7 +578,9 @@ choose_codec(FrameWriter *frames, WriterColumn *source)
 	if (small_frames_size(frames, light, raw) <= best * SMALL_FRAME_LOSS)
 		frames->aim = SMALL_FRAME_BYTES;
 	else
-		frames->aim = light == PACK_ENCODING_ZSTD ? COLD_FRAME_BYTES : FRAME_BYTES;
+		frames->aim = light == PACK_ENCODING_LZ4 ? FRAME_BYTES
+					  : average >= COLD_LENGTH	 ? COLD_FRAME_BYTES
+												 : SHORT_FRAME_BYTES;
 	return light;
 }
 

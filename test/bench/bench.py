@@ -20,11 +20,12 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import run
 
 import engine_dml
+import engine_point
 import ingest
 import tpch
 
 # The parts of `engine`, in their order: modules with a run(bench).
-ENGINE_PARTS = [engine_dml]
+ENGINE_PARTS = [engine_dml, engine_point]
 
 
 class Bench:

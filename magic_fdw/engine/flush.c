@@ -340,6 +340,7 @@ flush_everything(bool join)
 	List *storages = NIL;
 	ListCell *lc;
 	bool complete = true;
+	bool pushed = false;
 
 	if (rel_writes == NULL)
 		return true;
@@ -353,6 +354,12 @@ flush_everything(bool join)
 		write = lfirst(lc);
 		if (has_own(write))
 		{
+			/* SET and its like run without a snapshot; who has written has taken one before */
+			if (!ActiveSnapshotSet())
+			{
+				PushActiveSnapshot(GetTransactionSnapshot());
+				pushed = true;
+			}
 			rel = try_relation_open(write->relid, RowExclusiveLock);
 			if (rel != NULL && engine_is_magic(rel) && storage_id(rel) == write->storage)
 				flush_write(write, rel, join);
@@ -367,6 +374,8 @@ flush_everything(bool join)
 		if (write->nsegments > 0 || rel_write_has_deletes(write))
 			complete = false;
 	}
+	if (pushed)
+		PopActiveSnapshot();
 	list_free(storages);
 	return complete;
 }

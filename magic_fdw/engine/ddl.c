@@ -31,6 +31,7 @@
 #include "storage/bufmgr.h"
 #include "storage/smgr.h"
 #include "tcop/utility.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -314,17 +315,50 @@ check_statement(Node *statement)
 	}
 }
 
+/* May the statement build or rebuild an index, with workers that scan the table? */
+static bool
+builds_indexes(Node *node)
+{
+	switch (nodeTag(node))
+	{
+		case T_IndexStmt:
+		case T_ReindexStmt:
+		case T_ClusterStmt:
+		case T_AlterTableStmt:
+		case T_RefreshMatViewStmt:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/*
+ * Workers do not see rows of an enclosing subtransaction that cannot be written yet: no workers until
+ * AtEOXact_GUC() with the level that is returned, or until the subtransaction aborts.
+ */
+static int
+without_maintenance_workers(void)
+{
+	int level = NewGUCNestLevel();
+
+	(void) set_config_option("max_parallel_maintenance_workers", "0", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
 static void
 process_utility(PlannedStmt *statement, const char *query, bool read_only,
 				ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
 				DestReceiver *dest, QueryCompletion *completion)
 {
 	Node *node = statement->utilityStmt;
+	int guc_level = 0;
 
 	if (IsTransactionState() && !IsA(node, TransactionStmt))
 	{
 		/* Utility commands may look at files and catalogs directly. */
-		(void) writer_flush_all();
+		if (!writer_flush_all() && builds_indexes(node))
+			guc_level = without_maintenance_workers();
 		row_readers_forget(false);
 		check_statement(node);
 		publication_check_statement(node);
@@ -335,6 +369,8 @@ process_utility(PlannedStmt *statement, const char *query, bool read_only,
 	else
 		standard_ProcessUtility(statement, query, read_only, context, params, environment, dest,
 								completion);
+	if (guc_level > 0)
+		AtEOXact_GUC(true, guc_level);
 }
 
 /*

@@ -1,0 +1,22 @@
+-- Rows of a transaction, or of a function, are pending while a subtransaction inside builds indexes with
+-- workers, scans in parallel, rewrites, clusters, analyzes, changes the method or the columns, and fails.
+set min_parallel_table_scan_size=0; set max_parallel_maintenance_workers=2; set parallel_setup_cost=0; set parallel_tuple_cost=0; set min_parallel_index_scan_size = 0;
+create table pa (id int, v int); insert into pa select g,g from generate_series(1,200000) g;
+begin; insert into pa select g,g from generate_series(200001,200100) g; savepoint s; create index on pa(id); select count(*) from pa; insert into pa values (0,0); savepoint t; create index on pa(v); commit;
+do $$ begin insert into pa values (-1,-1); begin create index on pa(id, v); exception when division_by_zero then null; end; end $$;
+do $$ declare n bigint; begin insert into pa values (-2,-2); begin select count(*) into n from pa; raise notice '%', n; insert into pa values (-3,-3); reindex table pa; exception when division_by_zero then null; end; end $$;
+do $$ declare n bigint; begin insert into pa values (-4,-4); begin alter table pa alter v type bigint; insert into pa values (-5,-5); cluster pa using pa_id_idx; exception when division_by_zero then null; end; end $$;
+do $$ declare n bigint; begin insert into pa values (-6,-6); delete from pa where id = 7; begin alter table pa set access method heap; exception when division_by_zero then null; end; begin execute 'alter table pa set access method ' || current_setting('default_table_access_method'); insert into pa values (-7,-7); truncate pa; raise division_by_zero; exception when division_by_zero then null; end; end $$;
+select count(*), sum(id), sum(v) from pa;
+set enable_seqscan=off; select count(*) from pa where id < 1;
+do $$ begin insert into pa values (-8,-8); begin refresh materialized view nothing; exception when undefined_table then null; end; begin create materialized view pm as select count(*) from pa; exception when division_by_zero then null; end; begin create table pc as select * from pa; exception when division_by_zero then null; end; end $$;
+select * from pm; select count(*) from pc;
+-- vacuum/analyze in subtransaction
+do $$ begin insert into pa select g, g from generate_series(-2000,-1001) g; begin analyze pa; exception when division_by_zero then null; end; end $$;
+select abs(reltuples - (select count(*) from pa)) < 10 from pg_class where relname='pa';
+do $$ declare r record; begin insert into pa values (-9,-9); begin for r in select * from pa where id < 0 and id > -10 order by id loop update pa set v = 0 where id = r.id; end loop; raise division_by_zero; exception when division_by_zero then null; end; end $$;
+select count(*) from pa where v = 0;
+do $$ begin insert into pa values (-10,-10); begin alter table pa add c int default 3; insert into pa values (-11,-11,4); alter table pa drop v; create unique index pau on pa(id) where id between -11 and -10; raise division_by_zero; exception when division_by_zero then null; end; insert into pa values (-12,-12); end $$;
+select * from pa where id between -12 and -10 order by id;
+select problems('pa');
+drop materialized view pm; drop table pa, pc;

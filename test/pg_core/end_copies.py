@@ -3,9 +3,10 @@
 
 usage: end_copies.py REGRESS OUT            REGRESS holds sql/ and expected/
 
-From 15.19 on psql takes what follows a refused COPY FROM STDIN for its data, up to "\\." (so that data is
-never run as commands). Older test files go on with the next statement there, and would lose everything up
-to the next "\\.". Such a COPY is known by the expected output: the file's next line is echoed below it.
+A psql that is newer than the test files takes what follows a refused COPY FROM STDIN for its data, up to
+"\\." (so that data is never run as commands). The files go on with the next statement there, and would
+lose everything up to the next "\\.". Such a COPY is known by the expected output: the file's next line
+is echoed below it.
 """
 import glob
 import os

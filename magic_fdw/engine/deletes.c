@@ -2,8 +2,8 @@
  * deletes.c
  *		Dead rows: maps of them, the bytes of a delta, and who deleted a row.
  *
- * A delta (row of magic.delete_delta) names rows of one delete block that one command deleted. Its bytes
- * are runs of consecutive rows:
+ * A delta (row of magic.delete_delta) names rows of one delete block that one transaction deleted; while it
+ * runs, one command of it. Its bytes are runs of consecutive rows:
  *
  *		varint	gap			rows between the end of the previous run (at first: 0) and this one
  *		varint	(count - 1) * 4 + kind

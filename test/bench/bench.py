@@ -59,11 +59,14 @@ class Bench:
         return results[-1], min(times)
 
     def times(self, sql):
-        """Seconds of each statement of a script, run once in one session."""
+        """Seconds of each statement of a script, run once in one session: (by the clock, of the server's processor
+        time)."""
         out = subprocess.run(['psql', '-X', '-q', '-A', '-t', '-U', 'postgres', '-d', 'postgres', '-v',
-                              'ON_ERROR_STOP=1'], input='\\timing on\n%s;\n' % sql, env=self.env, check=True,
-                             text=True, stdout=subprocess.PIPE).stdout
-        return [float(t) / 1000 for t in re.findall(r'^Time: ([\d.]+) ms', out, re.M)]
+                              'ON_ERROR_STOP=1'], input='%s;\n' % sql, check=True, text=True,
+                             env=dict(self.env, PGOPTIONS='-c log_statement_stats=on -c client_min_messages=log'),
+                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE).stderr
+        return [(float(elapsed), float(user) + float(system)) for user, system, elapsed in re.findall(
+            r'^!\s+([\d.]+) s user, ([\d.]+) s system, ([\d.]+) s elapsed', out, re.M)]
 
     def say(self, what, measured, criterion='', met=None):
         self.rows.append((what, measured, criterion, met))

@@ -36,16 +36,19 @@ def same(bench, what):
 
 def rounds(bench, what, rows, limit, statement, prepare=None, n=ROUNDS):
     """The arms in turn, n times; the best time of each counts. `statement` gets the arm and the round."""
-    best = {}
+    best, processor = {}, {}
     for i in range(n):
         for arm in ARMS:
             if prepare:
                 prepare(arm)
-            seconds = bench.times(statement(arm, i))[0]
-            best[arm] = min(seconds, best.get(arm, seconds))
+            elapsed, used = bench.times(statement(arm, i))[0]
+            best[arm] = min(elapsed, best.get(arm, elapsed))
+            processor[arm] = min(used, processor.get(arm, used))
         same(bench, what)
     bench.ratio(what + ', krows/s, magic : heap', rows / best['magic'] / 1e3, rows / best['heap'] / 1e3, limit,
                 smaller=False, unit='%.0f')
+    bench.say('    by processor time', '%.2f : %.2f s = %.2f' % (
+        processor['magic'], processor['heap'], processor['heap'] / processor['magic']))
 
 
 def wal_position(bench):
@@ -134,7 +137,7 @@ def many_tables(bench, tables=1000, rows=100):
         for kind, target in (('many', 'many_%s.t%%d' % arm), ('one', 't_' + arm)):
             times = bench.times(';\n'.join(sum((transaction(target, 1 + i * tables * rows)
                                                for i in range(ROUNDS + 1)), [])))
-            best[arm, kind] = min(sum(times[i * (tables + 2):(i + 1) * (tables + 2)])
+            best[arm, kind] = min(sum(elapsed for elapsed, _ in times[i * (tables + 2):(i + 1) * (tables + 2)])
                                   for i in range(1, ROUNDS + 1))
     same(bench, 'rows of one table')
     bench.equal('rows of many tables', *[bench.psql(' UNION ALL '.join(

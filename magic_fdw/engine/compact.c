@@ -585,7 +585,8 @@ worth_coming_again(Merge *merge, uint64 free_settled, uint64 free_unsettled)
 	DeleteMap *all;
 	BlockNumber nblocks = RelationGetNumberOfBlocks(merge->rel);
 
-	if (free_unsettled > 0 &&
+	/* a step that merges does not look for what can be moved down or cut */
+	if ((free_unsettled > 0 || merge->result->replaced > 0) &&
 		free_settled + free_unsettled >= Max(TAIL_PAGES, nblocks / MOVE_FREE_PART))
 		return true;
 	all = delete_map_load(merge->storage, merge->snapshot, CurrentMemoryContext);

@@ -54,7 +54,7 @@ diag('day: ' . sql($stats =~ s/TABLE/day/r) . ' bulk: ' . sql($stats =~ s/TABLE/
 my $ratio = sql("SELECT round(magic.table_size('day')::numeric / magic.table_size('bulk'), 3)");
 my $small = sql("SELECT packs FROM magic.table_stats WHERE relation = 'day'::regclass");
 cmp_ok($small, '<=', 130, 'few packs are left of the day');
-cmp_ok(sql("SELECT magic.table_size('day')"), '<=', 1.3 * sql("SELECT magic.table_size('bulk')") + 100_000, "size against a table loaded at once ($ratio)");
+cmp_ok(sql("SELECT magic.table_size('day')"), '<=', 1.3 * sql("SELECT magic.table_size('bulk')") + 40_000, "size against a table loaded at once ($ratio)");
 is(sql('SELECT count(*) FROM (TABLE day EXCEPT ALL TABLE bulk) x'), '0', 'with the same rows');
 
 # the same day with changes of the newest rows

@@ -144,7 +144,11 @@ EXPLAIN (VERBOSE, COSTS OFF) SELECT n FROM far.t WHERE b ORDER BY n FETCH FIRST 
 EXPLAIN (VERBOSE, COSTS OFF) SELECT m, count(*), sum(n) FROM far.t WHERE b GROUP BY m HAVING sum(n) > 0;
 EXPLAIN (VERBOSE, COSTS OFF) SELECT count(*) FROM far.t;
 EXPLAIN (VERBOSE, COSTS OFF) SELECT sum(n) FROM far.t WHERE random() < 2;
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
 EXPLAIN (VERBOSE, COSTS OFF) SELECT far.t.n FROM (VALUES (3), (4)) v (k) JOIN far.t ON far.t.id = v.k;
+RESET enable_hashjoin;
+RESET enable_mergejoin;
 EXPLAIN (VERBOSE, COSTS OFF) SELECT t.id, o.s, count(*) FROM far.t t LEFT JOIN far.t o ON o.id = t.i2 AND o.b WHERE t.n > 0 GROUP BY 1, 2 HAVING count(*) < 3;
 EXPLAIN (VERBOSE, COSTS OFF) SELECT t.id, o.s FROM far.t t JOIN far.t o ON o.id = t.i2 WHERE t.n > 0 AND o.n < 0 ORDER BY t.id LIMIT 3;
 EXPLAIN (VERBOSE, COSTS OFF) SELECT t.id, o.s FROM far.t t JOIN far.t o ON o.id = t.i2 WHERE random() < 2;

@@ -87,6 +87,7 @@ describe_column(WriterColumn *column, Form_pg_attribute attribute)
 	column->attlen = attribute->attlen;
 	column->byval = attribute->attbyval;
 	column->dropped = attribute->attisdropped;
+	column->packable = attribute->attlen == -1 && attribute->attstorage != TYPSTORAGE_PLAIN;
 	if (!column->dropped)
 		column->klass = pack_classify(getBaseType(attribute->atttypid), attribute->attlen,
 									  attribute->attbyval, &column->order);
@@ -140,14 +141,14 @@ grow(PackWriter *writer)
 	writer->room = room;
 }
 
-/* Room in the arena, aligned for any type; behind it ARENA_SLACK bytes may be read. */
-static char *
-arena_alloc(PackWriter *writer, Size size)
+/* Room in the arena, aligned for any type if so wanted; behind it ARENA_SLACK bytes may be read. */
+static inline char *
+arena_alloc(PackWriter *writer, Size size, bool aligned)
 {
-	char *at;
+	char *at = aligned ? (char *) MAXALIGN(writer->arena_next) : writer->arena_next;
+	Size taken = (at - writer->arena_next) + size;
 
-	size = MAXALIGN(size);
-	if (size > writer->arena_left)
+	if (unlikely(taken > writer->arena_left))
 	{
 		Size piece = writer->arena_bytes < ARENA_PIECE ? ARENA_FIRST : ARENA_PIECE;
 
@@ -157,14 +158,37 @@ arena_alloc(PackWriter *writer, Size size)
 			writer->arena_bytes += size;
 			return at;
 		}
-		writer->arena_next = MemoryContextAlloc(writer->arena, piece + ARENA_SLACK);
+		at = writer->arena_next = MemoryContextAlloc(writer->arena, piece + ARENA_SLACK);
 		writer->arena_left = piece;
 		writer->arena_bytes += piece;
+		taken = size;
 	}
-	at = writer->arena_next;
-	writer->arena_next += size;
-	writer->arena_left -= size;
+	writer->arena_next += taken;
+	writer->arena_left -= taken;
 	return at;
+}
+
+/*
+ * Copies a varlena. Short ones lose the long header, and with it their alignment: rows lie denser, which is
+ * what writing a pack spends its time on.
+ */
+static char *
+copy_varlena(PackWriter *writer, const WriterColumn *column, Pointer flat, Size *payload)
+{
+	Size size = VARSIZE_ANY(flat);
+	char *copy;
+
+	*payload = VARSIZE_ANY_EXHDR(flat);
+	if (column->packable && *payload + VARHDRSZ_SHORT <= VARATT_SHORT_MAX)
+	{
+		copy = arena_alloc(writer, *payload + VARHDRSZ_SHORT, false);
+		SET_VARSIZE_SHORT(copy, *payload + VARHDRSZ_SHORT);
+		memcpy(copy + VARHDRSZ_SHORT, VARDATA_ANY(flat), *payload);
+		return copy;
+	}
+	copy = arena_alloc(writer, size, true);
+	memcpy(copy, flat, size);
+	return copy;
 }
 
 /* Copies a by-reference value into the arena; adds its payload to the column's figures. */
@@ -173,30 +197,27 @@ copy_value(PackWriter *writer, WriterColumn *column, Datum value)
 {
 	Pointer source = DatumGetPointer(value);
 	Pointer flat = source;
-	Size size;
 	Size payload;
 	char *copy;
 
 	switch (column->klass)
 	{
 		case PACK_CLASS_FIXED:
-			size = payload = column->attlen;
+			payload = column->attlen;
+			copy = memcpy(arena_alloc(writer, payload, true), source, payload);
 			break;
 		case PACK_CLASS_CSTRING:
 			payload = strlen(source);
-			size = payload + 1;
+			copy = memcpy(arena_alloc(writer, payload + 1, false), source, payload + 1);
 			break;
 		default:
 			if (VARATT_IS_EXTERNAL(source) || VARATT_IS_COMPRESSED(source))
 				flat = (Pointer) detoast_attr((struct varlena *) source);
-			size = VARSIZE_ANY(flat);
-			payload = VARSIZE_ANY_EXHDR(flat);
+			copy = copy_varlena(writer, column, flat, &payload);
+			if (flat != source)
+				pfree(flat);
 			break;
 	}
-	copy = arena_alloc(writer, size);
-	memcpy(copy, flat, size);
-	if (flat != source)
-		pfree(flat);
 	column->bytes += payload;
 	column->longest = Max(column->longest, payload);
 	return PointerGetDatum(copy);

@@ -18,6 +18,7 @@ typedef struct WriterColumn
 	int16 attlen;
 	bool byval;
 	bool dropped;
+	bool packable; /* varlenas may have the short header */
 
 	Datum *values; /* by-reference ones point into the arena; nulls are 0 */
 	uint8 *nulls;  /* 1: null */

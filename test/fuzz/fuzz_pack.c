@@ -100,6 +100,8 @@ make_pack(int number)
 		length = snprintf(buffers[0], 100, "%d", row % 10);
 		values[5] = bytes_datum(buffers[5], buffers[0], length);
 		memset(buffers[6], random >> 16, 16);
+		for (int i = 0; i < 16 && number == 6; i++)
+			buffers[6][i] = (random = random * 1103515245 + 12345) >> 16;
 		values[6] = PointerGetDatum(buffers[6]);
 		snprintf(buffers[7], 100, "c%u", row % (number + 1));
 		values[7] = CStringGetDatum(buffers[7]);

@@ -87,6 +87,6 @@ $node->command_ok([ 'pgbench', '-n', '-c', 4, '-t', 2500, '-M', 'prepared', '-h'
 is($node->safe_psql('postgres', 'SELECT sum(n), count(*) FROM hot'), '10000|3', 'all are there');
 my $pages = $node->safe_psql('postgres', "SELECT pg_relation_size('hot_pkey') / 8192");
 diag("$pages pages in the index");
-cmp_ok($pages, '<=', 12, 'the index has dropped its dead entries');
+cmp_ok($pages, '<=', 5, 'the index has dropped its dead entries');
 check_table($node, 'hot', 'id', 'hot rows');
 done_testing();

@@ -164,19 +164,15 @@ want_worker(CompactionLine *line)
 void
 compaction_note_database(Oid database)
 {
+	CompactionLine *line;
 	Latch *latch = NULL;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	if (find_line(database) == NULL)
-	{
-		CompactionLine *line = make_line(database);
-
-		if (line != NULL)
-		{
-			line->look = true;
-			latch = want_worker(line);
-		}
-	}
+	line = find_line(database);
+	if (line == NULL && (line = make_line(database)) != NULL)
+		line->look = true;
+	if (line != NULL && line->look && !line->wanted && !line->starting)
+		latch = want_worker(line);
 	LWLockRelease(&shared->lock);
 	if (latch != NULL)
 		SetLatch(latch);
@@ -277,7 +273,8 @@ detach(int code, Datum arg)
 		line->pid = 0;
 		line->latch = NULL;
 		line->look = true;
-		line->wanted = true;
+		/* sent away, maybe because the extension goes: the next scanner that finds it wants a worker again */
+		line->wanted = !line->leave;
 		if (!line->leave)
 		{
 			line->failures++;
@@ -302,6 +299,12 @@ compaction_attach(Oid database)
 	if (line != NULL)
 	{
 		line->starting = false;
+		if (line->pid == 0 && line->leave)
+		{
+			/* as in detach() */
+			line->look = true;
+			line->wanted = false;
+		}
 		if (line->pid != 0 || line->leave)
 			line = NULL;
 		else

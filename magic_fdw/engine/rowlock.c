@@ -228,6 +228,33 @@ table_strongly_held(Relation rel, RowLockKind kind)
 	return true;
 }
 
+/* The same for the tag of a delete block. */
+static struct
+{
+	LocalTransactionId lxid;
+	SubTransactionId subid;
+	Oid relid;
+	uint64 block;
+	RowLockKind kind;
+} whole_block;
+
+static bool
+block_strongly_held(Relation rel, uint64 block, const LOCKTAG *tag, RowLockKind kind)
+{
+	if (whole_block.relid == RelationGetRelid(rel) && whole_block.block == block &&
+		whole_block.lxid == compat_proc_lxid(MyProc) &&
+		whole_block.subid == GetCurrentSubTransactionId() && whole_block.kind >= kind)
+		return true;
+	if (!strongly_held(tag, kind))
+		return false;
+	whole_block.lxid = compat_proc_lxid(MyProc);
+	whole_block.subid = GetCurrentSubTransactionId();
+	whole_block.relid = RelationGetRelid(rel);
+	whole_block.block = block;
+	whole_block.kind = kind;
+	return true;
+}
+
 static uint32
 count_lock(Relation rel, uint32 offset, uint64 number)
 {
@@ -305,6 +332,9 @@ lock_version(Relation rel, RowNumber row, RowLockKind kind, bool wait, const Row
 
 	*on_row = false;
 	if (table_strongly_held(rel, kind))
+		return true;
+	/* who holds the block holds the intent locks above it; KEY SHARE leaves a mark in any case */
+	if (kind != ROW_LOCK_KEY_SHARE && block_strongly_held(rel, block, &tags->block, kind))
 		return true;
 	if (last_lxid != compat_proc_lxid(MyProc) || last_subid != GetCurrentSubTransactionId() ||
 		last_relid != RelationGetRelid(rel) || last_group != row / GROUP_ROWS || last_kind != kind)
@@ -470,6 +500,9 @@ row_lock_holder(Relation rel, RowNumber row)
 	if (table_strongly_held(rel, ROW_LOCK_CHANGE))
 		return InvalidTransactionId;
 	row_tags(MyDatabaseId, RelationGetRelid(rel), row, &tags);
+	/* others can have neither a part of the block nor, beside our intent lock, the table */
+	if (block_strongly_held(rel, row / DELETE_BLOCK_ROWS, &tags.block, ROW_LOCK_CHANGE))
+		return InvalidTransactionId;
 	return updater(&tags);
 }
 

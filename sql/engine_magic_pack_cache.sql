@@ -111,6 +111,12 @@ INSERT INTO columns VALUES (4711, 'other', 'row', 'now');
 SELECT * FROM columns WHERE id = 4711;
 ROLLBACK;
 SELECT * FROM columns WHERE id = 4711;
+-- a dropped column of a type passed by reference, in a row-wise pack
+CREATE TABLE dropped (id int, c box, t text) USING magic;
+INSERT INTO dropped VALUES (1, '((0,0),(2,3))', 'one'), (2, NULL, 'two');
+ALTER TABLE dropped DROP c;
+SELECT * FROM dropped;
+DROP TABLE dropped;
 -- rows that are changed, merged, and pages that are used again
 UPDATE pc SET a = a + 1;
 UPDATE pc_twin SET a = a + 1;

@@ -366,7 +366,12 @@ pack_open_tiny(PackReader *reader)
 		describe(&columns[att], attribute, att);
 		ahead = cursor;
 		if (classes[att] == PACK_CLASS_FIXED && attribute->attisdropped)
-			columns[att].attlen = Min(take_varint(&ahead), PG_INT16_MAX);
+		{
+			/* not inside of Min(), which would read it twice */
+			uint64 attlen = take_varint(&ahead);
+
+			columns[att].attlen = (int16) Min(attlen, PG_INT16_MAX);
+		}
 		if ((classes[att] != PACK_CLASS_NONE || !attribute->attisdropped) &&
 			!class_fits(classes[att], attribute, &cursor))
 			pack_corrupt(att, "its class does not fit the column");

@@ -44,6 +44,8 @@
 #define RelFileLocator RelFileNode
 #define RelFileLocatorEquals RelFileNodeEquals
 #define rd_locator rd_node
+#define dbOid dbNode
+#define relNumber relNode
 #define relation_set_new_filelocator relation_set_new_filenode
 typedef PGAlignedBlock PGIOAlignedBlock;
 #endif

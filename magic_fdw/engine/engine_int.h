@@ -530,7 +530,7 @@ extern Snapshot latest_snapshot_register(void);
 extern bool exclusion_wait_for_values(Relation rel, RowNumber row, TransactionId inserter,
 									  uint32 token);
 
-/* ---------------------------------------------------------------- scan.c */
+/* ---------------------------------------------------------------- scan.c, scan_sample.c */
 
 typedef struct MagicScanDesc MagicScanDesc;
 
@@ -567,7 +567,7 @@ struct QueryDesc;
 extern void plan_hooks_init(void);
 extern void plan_forbid_prefetch(struct QueryDesc *query);
 
-/* ---------------------------------------------------------------- block scans */
+/* ---------------------------------------------------------------- block_scan.c */
 
 /*
  * A sequence of decoded blocks of a table, in row order: what the scans, the index builds, merges and

@@ -86,11 +86,7 @@ page_place_init(PagePlace *place, Relation rel)
 {
 	const RelFileLocator *file = &rel->rd_locator;
 
-#if PG_VERSION_NUM >= 160000
 	place->written = hash_combine(murmurhash32(file->dbOid), murmurhash32(file->relNumber));
-#else
-	place->written = hash_combine(murmurhash32(file->dbNode), murmurhash32(file->relNode));
-#endif
 	place->checked = hash_combine(place->written, page_secret());
 	place->storage = storage_id(rel);
 	place->marks = RelationNeedsWAL(rel) || RelationUsesLocalBuffers(rel);

@@ -1,6 +1,6 @@
 /*
  * scan_int.h
- *		What the files of the table scans share: scan.c and bitmap_scan.c.
+ *		What the files of the table scans share: scan.c, scan_sample.c and bitmap_scan.c.
  */
 #ifndef MAGIC_SCAN_INT_H
 #define MAGIC_SCAN_INT_H

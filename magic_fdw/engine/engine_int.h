@@ -418,6 +418,7 @@ extern bool key_share_in_use(Relation rel);
 extern RowNumber *key_share_older(Oid relid, RowNumber row, int *n);
 extern void key_share_carry(Relation rel, RowNumber row, RowNumber successor);
 extern void key_share_prepare(void);
+extern void key_share_prepared(void);
 
 /* ---------------------------------------------------------------- slot.c */
 

@@ -546,11 +546,13 @@ transaction_callback(XactEvent event, void *arg)
 			forget_transaction();
 			break;
 		case XACT_EVENT_ABORT:
+			key_share_prepared();
 			/* it may have failed after it was made the one to tell */
 			queue_due_tables();
 			forget_transaction();
 			break;
 		case XACT_EVENT_PREPARE:
+			key_share_prepared();
 			forget_transaction();
 			break;
 		case XACT_EVENT_PARALLEL_PRE_COMMIT:

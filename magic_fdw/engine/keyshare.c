@@ -19,7 +19,8 @@
  * Where nobody uses KEY SHARE locks on the table, that is seen from the marker and its counter, and none
  * of this costs anything. If there is no more room an update waits for the KEY SHARE locks, as it does for
  * those of prepared transactions: locks come back after a restart and this memory does not. For the same
- * reason a transaction that is being prepared locks the newer versions as well.
+ * reason a transaction that is being prepared locks the newer versions as well, and until it is prepared
+ * nothing is remembered.
  *
  * What is remembered for nothing (an update that was rolled back, a lock that is gone) makes others look,
  * not wait; it is dropped when room is needed.
@@ -51,10 +52,14 @@ typedef struct KeyShareShared
 	LWLock *lock;								 /* of what follows */
 	pg_atomic_uint64 arrivals[ARRIVAL_COUNTERS]; /* by table; read and counted without the lock */
 	pg_atomic_uint32 n;							 /* read without the lock to skip an empty list */
+	uint32 preparing; /* transactions between key_share_prepare() and their end */
 	Carried carried[MAX_CARRIED];
 } KeyShareShared;
 
 static KeyShareShared *shared;
+
+/* Is this backend counted in `preparing`? */
+static bool preparing;
 
 Size
 key_share_shmem_size(void)
@@ -73,6 +78,7 @@ key_share_shmem_startup(void)
 		return;
 	shared->lock = &(GetNamedLWLockTranche("magic key share"))->lock;
 	pg_atomic_init_u32(&shared->n, 0);
+	shared->preparing = 0;
 	for (int i = 0; i < ARRIVAL_COUNTERS; i++)
 		pg_atomic_init_u64(&shared->arrivals[i], 0);
 }
@@ -161,7 +167,7 @@ drop_stale(void)
 	pg_atomic_write_u32(&shared->n, n);
 }
 
-/* False if there is no room. */
+/* False if there is no room, or the lock may be about to become a prepared transaction's. */
 static bool
 remember(Oid relid, RowNumber row, RowNumber older)
 {
@@ -172,7 +178,7 @@ remember(Oid relid, RowNumber row, RowNumber older)
 	if (pg_atomic_read_u32(&shared->n) == MAX_CARRIED)
 		drop_stale();
 	n = pg_atomic_read_u32(&shared->n);
-	room = n < MAX_CARRIED;
+	room = n < MAX_CARRIED && shared->preparing == 0;
 	if (room)
 	{
 		shared->carried[n] =
@@ -225,10 +231,13 @@ key_share_prepare(void)
 	Carried *mine;
 	int n = 0;
 
-	if (shared == NULL || pg_atomic_read_u32(&shared->n) == 0)
+	if (shared == NULL)
 		return;
 	mine = palloc(sizeof(Carried) * MAX_CARRIED);
-	LWLockAcquire(shared->lock, LW_SHARED);
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	if (!preparing)
+		shared->preparing++;
+	preparing = true;
 	for (uint32 i = 0; i < pg_atomic_read_u32(&shared->n); i++)
 		if (shared->carried[i].database == MyDatabaseId &&
 			row_key_share_mine(MyDatabaseId, shared->carried[i].relid, shared->carried[i].older))
@@ -243,4 +252,16 @@ key_share_prepare(void)
 		relation_close(rel, NoLock);
 	}
 	pfree(mine);
+}
+
+/* The transaction is prepared, or has been aborted. */
+void
+key_share_prepared(void)
+{
+	if (!preparing)
+		return;
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	shared->preparing--;
+	LWLockRelease(shared->lock);
+	preparing = false;
 }

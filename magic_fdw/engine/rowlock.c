@@ -41,6 +41,7 @@
 #include "storage/sinvaladt.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 
 #define BLOCK_TAG_OFFSET 0xfff0
 #define TABLE_TAG_OFFSET 0xfff1
@@ -121,10 +122,30 @@ row_tags(Oid database, Oid relid, RowNumber row, RowTags *tags)
 	row_tag(database, relid, row, &tags->row);
 }
 
+/*
+ * All locks belong to the current subtransaction, not to the portal that runs: one that a cursor took must
+ * not outlive the intent locks above it, nor go before the locks of others that rely on those.
+ */
 static bool
 acquire(const LOCKTAG *tag, LOCKMODE mode, bool wait)
 {
-	return LockAcquire(tag, mode, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+	ResourceOwner saved = CurrentResourceOwner;
+	LockAcquireResult result;
+
+	CurrentResourceOwner = CurTransactionResourceOwner;
+	result = LockAcquire(tag, mode, false, !wait);
+	CurrentResourceOwner = saved;
+	return result != LOCKACQUIRE_NOT_AVAIL;
+}
+
+static void
+release(const LOCKTAG *tag, LOCKMODE mode)
+{
+	ResourceOwner saved = CurrentResourceOwner;
+
+	CurrentResourceOwner = CurTransactionResourceOwner;
+	LockRelease(tag, mode, false);
+	CurrentResourceOwner = saved;
 }
 
 /* The modes of each kind of lock: on the tags above, on a tag that stands for its rows, on the row. */
@@ -162,6 +183,7 @@ static TransactionId
 holder_xid(VirtualTransactionId holder, bool *prepared)
 {
 	PGPROC *proc;
+	TransactionId xid;
 	bool more;
 
 	*prepared = holder.procNumber == INVALID_PROC_NUMBER;
@@ -169,9 +191,15 @@ holder_xid(VirtualTransactionId holder, bool *prepared)
 		return holder.localTransactionId;
 	proc = ProcNumberGetProc(holder.procNumber);
 	if (proc != NULL && compat_proc_lxid(proc) == holder.localTransactionId)
-		return proc->xid;
-	*prepared = true;
-	return TwoPhaseGetXidByVirtualXID(holder, &more);
+	{
+		xid = proc->xid;
+		if (TransactionIdIsValid(xid))
+			return xid;
+	}
+	/* he may have been prepared between the looks at the two fields */
+	xid = TwoPhaseGetXidByVirtualXID(holder, &more);
+	*prepared = TransactionIdIsValid(xid);
+	return xid;
 }
 
 /*
@@ -281,18 +309,20 @@ count_lock(Relation rel, uint32 offset, uint64 number)
 
 /*
  * Takes a tag in the mode that stands for all its rows, if it is to be had at once. KEY SHARE must not pass
- * over an update that keeps the key: while somebody has locked rows for that, the tag is left alone.
+ * over an update that keeps the key: while somebody has locked rows for that, the tag is left alone. Who
+ * holds the table's tag for them takes no intent locks below it.
  */
 static bool
-escalate(const LOCKTAG *tag, RowLockKind kind)
+escalate(const RowTags *tags, const LOCKTAG *tag, RowLockKind kind)
 {
 	LOCKMODE strong = lock_modes[kind].strong;
 
 	if (!acquire(tag, strong, false))
 		return false;
-	if (kind != ROW_LOCK_KEY_SHARE || !others_hold(tag, ExclusiveLock, NULL))
+	if (kind != ROW_LOCK_KEY_SHARE ||
+		(!others_hold(tag, ExclusiveLock, NULL) && !others_hold(&tags->table, RowShareLock, NULL)))
 		return true;
-	LockRelease(tag, strong, false);
+	release(tag, strong);
 	return false;
 }
 
@@ -352,13 +382,13 @@ lock_version(Relation rel, RowNumber row, RowLockKind kind, bool wait, const Row
 		return true;
 
 	if (count_lock(rel, TABLE_TAG_OFFSET, 0) % LOCKS_BEFORE_TABLE == 0 &&
-		escalate(&tags->table, kind))
+		escalate(tags, &tags->table, kind))
 		return true;
 	if (count_lock(rel, BLOCK_TAG_OFFSET, block) % ROWS_BEFORE_BLOCK == 0 &&
-		escalate(&tags->block, kind))
+		escalate(tags, &tags->block, kind))
 		return true;
 	if (count_lock(rel, GROUP_TAG_OFFSET, row / GROUP_ROWS) % ROWS_BEFORE_GROUP == 0 &&
-		escalate(&tags->group, kind))
+		escalate(tags, &tags->group, kind))
 		return true;
 	*on_row = true;
 	/* so that row_lock_holder() can tell a change from a lock */
@@ -395,8 +425,11 @@ row_lock_version(Relation rel, RowNumber row, RowLockKind kind, LockWaitPolicy p
 	bool wait = policy == LockWaitBlock;
 	RowTags tags;
 	bool on_row;
+	bool had;
 
 	row_tags(MyDatabaseId, RelationGetRelid(rel), row, &tags);
+	/* a KEY SHARE lock from before an update was carried by it: no need to wait */
+	had = kind == ROW_LOCK_KEY_SHARE && compat_LockHeldByMe(&tags.row, RowShareLock);
 	/* who waits for the change waits for its xid */
 	if (kind == ROW_LOCK_NO_KEY_CHANGE)
 		(void) GetCurrentTransactionId();
@@ -407,12 +440,12 @@ row_lock_version(Relation rel, RowNumber row, RowLockKind kind, LockWaitPolicy p
 
 		if (!lock_version(rel, row, kind, wait, &tags, &on_row))
 			return false;
-		if (kind != ROW_LOCK_KEY_SHARE || !on_row)
+		if (kind != ROW_LOCK_KEY_SHARE || !on_row || had)
 			return true;
 		xid = updater(&tags);
 		if (!TransactionIdIsValid(xid))
 			return true;
-		LockRelease(&tags.row, lock_modes[kind].row, false);
+		release(&tags.row, lock_modes[kind].row);
 		if (!wait)
 			return false;
 		row_to_tid(row, &tid);

@@ -24,7 +24,7 @@
  */
 #define FRAME_BYTES (32 * 1024)
 #define COLD_FRAME_BYTES (64 * 1024)
-#define SHORT_FRAME_BYTES (16 * 1024) /* zstd of short values, which lookups want one by one */
+#define SHORT_FRAME_BYTES (4 * 1024) /* zstd of short values, which lookups want one by one */
 
 /* Where only the letters' frequencies pay (hexadecimal digits), small frames compress as well: by this. */
 #define SMALL_FRAME_BYTES (8 * 1024)
@@ -504,19 +504,18 @@ try_fsst(FrameWriter *frames, WriterColumn *source, uint32 start, uint32 end, ui
 	return raw * (ratio + (double) fsst_table_bytes(source->fsst) / source->bytes);
 }
 
-/* What the sample of `raw` bytes takes in small frames. */
+/* What the sample of `raw` bytes takes in frames of so many bytes. */
 static uint64
-small_frames_size(FrameWriter *frames, PackEncoding codec, uint64 raw)
+size_in_frames(FrameWriter *frames, PackEncoding codec, uint64 raw, uint64 frame)
 {
-	uint8 *target =
-		MemoryContextAllocHuge(frames->writer->scratch, compress_bound(codec, SMALL_FRAME_BYTES));
+	uint8 *target = MemoryContextAllocHuge(frames->writer->scratch, compress_bound(codec, frame));
 	uint64 total = 0;
 
-	for (uint64 at = 0; at < raw; at += SMALL_FRAME_BYTES)
+	for (uint64 at = 0; at < raw; at += frame)
 	{
-		uint64 length = Min(SMALL_FRAME_BYTES, raw - at);
-		uint64 size = compress_bytes(codec, frames->raw + at, length, target,
-									 compress_bound(codec, SMALL_FRAME_BYTES));
+		uint64 length = Min(frame, raw - at);
+		uint64 size =
+			compress_bytes(codec, frames->raw + at, length, target, compress_bound(codec, frame));
 
 		total += size > 0 ? Min(size, length) : length;
 	}
@@ -550,12 +549,13 @@ choose_codec(FrameWriter *frames, WriterColumn *source)
 	if (raw > FRAME_MAX)
 		return PACK_ENCODING_LZ4; /* a few huge values: fast, and stored raw where it fails */
 	raw = gather(frames, start, start + rows);
-	target = MemoryContextAllocHuge(writer->scratch, ZSTD_compressBound(raw) + raw / 8 + 64);
+	target = MemoryContextAllocHuge(writer->scratch, LZ4_compressBound(raw));
 	best = compress_bytes(PACK_ENCODING_LZ4, frames->raw, raw, target, LZ4_compressBound(raw));
-	zstd = compress_bytes(PACK_ENCODING_ZSTD, frames->raw, raw, target, ZSTD_compressBound(raw));
 	pfree(target);
-	if (best == 0 || zstd == 0 || raw == 0)
+	if (best == 0 || raw == 0)
 		return PACK_ENCODING_PLAIN;
+	zstd = size_in_frames(frames, PACK_ENCODING_ZSTD, raw,
+						  average < COLD_LENGTH ? SHORT_FRAME_BYTES : FRAME_BYTES);
 	if (average < COLD_LENGTH && source->bytes >= FSST_LEAST_BYTES)
 	{
 		double fsst = try_fsst(frames, source, start, start + rows, raw);
@@ -575,12 +575,12 @@ choose_codec(FrameWriter *frames, WriterColumn *source)
 	}
 	if (light == PACK_ENCODING_FSST)
 		return light;
-	if (small_frames_size(frames, light, raw) <= best * SMALL_FRAME_LOSS)
+	if (light == PACK_ENCODING_ZSTD && average < COLD_LENGTH)
+		frames->aim = SHORT_FRAME_BYTES;
+	else if (size_in_frames(frames, light, raw, SMALL_FRAME_BYTES) <= best * SMALL_FRAME_LOSS)
 		frames->aim = SMALL_FRAME_BYTES;
 	else
-		frames->aim = light == PACK_ENCODING_LZ4 ? FRAME_BYTES
-					  : average >= COLD_LENGTH	 ? COLD_FRAME_BYTES
-												 : SHORT_FRAME_BYTES;
+		frames->aim = light == PACK_ENCODING_LZ4 ? FRAME_BYTES : COLD_FRAME_BYTES;
 	return light;
 }
 

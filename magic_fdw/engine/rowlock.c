@@ -21,8 +21,8 @@
  * locked it: a unique check finds out who may be deleting a row, and does not wait for the others. The
  * strong modes conflict with some intents that they need not conflict with.
  *
- * Two rules go beyond the modes (keyshare.c): who locks FOR KEY SHARE waits for a running update of the
- * row also if that keeps the key, and who locks FOR UPDATE or changes a row locks with it the older versions
+ * Two rules go beyond the modes (keyshare.c): who locks FOR KEY SHARE, and has not locked the row before,
+ * waits for a running update of it also if that keeps the key, and who locks FOR UPDATE or changes a row locks with it the older versions
  * that others hold FOR KEY SHARE. Whether an update keeps the key is only found out where somebody may
  * ask; else it counts as a change of the key.
  *

@@ -243,76 +243,100 @@ sweep_leaked_pages(Relation rel)
 	pfree(known);
 }
 
+/* What may be cut off the end of a file. */
+typedef struct Tail
+{
+	BlockNumber start; /* of the first page that may go */
+	FreeExtent *free_list;
+	int nfree;
+	TransactionId newest; /* of those that freed its extents */
+} Tail;
+
+/* Finds the tail in which only settled free extents lie. `snapshot` is newer than `horizon`. */
+static void
+find_tail(Relation rel, TransactionId horizon, Snapshot snapshot, Tail *tail)
+{
+	Extent *known;
+	int n;
+
+	tail->start = 1;
+	tail->newest = InvalidTransactionId;
+	known = known_extents(rel, horizon, false, &n);
+	for (int i = 0; i < n; i++)
+		tail->start = Max(tail->start, known[i].first + known[i].pages);
+	tail->nfree = free_extent_list(storage_id(rel), snapshot, &tail->free_list);
+	for (int i = 0; i < tail->nfree; i++)
+	{
+		const FreeExtent *free = &tail->free_list[i];
+
+		if (free->extent.first + free->extent.pages <= tail->start)
+			continue;
+		/* Freed too recently: an older snapshot may come back to it. */
+		if (!TransactionIdPrecedes(free->xmin, horizon))
+			tail->start = Max(tail->start, free->extent.first + free->extent.pages);
+		else if (!TransactionIdIsValid(tail->newest) ||
+				 TransactionIdFollows(free->xmin, tail->newest))
+			tail->newest = free->xmin;
+	}
+}
+
+/* The extents of the tail are free no longer; one that begins before it is shortened. */
+static void
+forget_tail(uint64 storage, const Tail *tail)
+{
+	for (int i = 0; i < tail->nfree; i++)
+	{
+		const Extent *extent = &tail->free_list[i].extent;
+
+		if (extent->first + extent->pages <= tail->start)
+			continue;
+		if (!free_extent_delete(&tail->free_list[i].tid))
+			continue;
+		if (extent->first < tail->start)
+		{
+			Extent rest = {.first = extent->first, .pages = tail->start - extent->first};
+
+			free_extent_insert(storage, &rest);
+		}
+	}
+}
+
 /*
- * Cuts the file behind the last page that anyone may read. False if that has to wait because the table is
- * in use.
+ * Cuts free pages off the end of the file. False if somebody uses the table just now.
+ *
+ * The record that cancels older snapshots on standbys comes before the lock's: replay would wait for such
+ * a snapshot while it holds the lock on the standby, and whoever has the snapshot might wait for the lock.
  */
 bool
 truncate_tail(Relation rel)
 {
-	TransactionId horizon;
-	Extent *known;
-	int n;
-	BlockNumber nblocks;
-	BlockNumber end = 1;
-	Snapshot snapshot;
-	FreeExtent *free_list;
-	int nfree;
-	uint64 storage = storage_id(rel);
-	TransactionId newest = InvalidTransactionId;
+	TransactionId horizon = directory_horizon();
+	Snapshot snapshot = latest_snapshot_register();
+	Tail tail;
+	bool locked = true;
 
-	horizon = directory_horizon();
-	known = known_extents(rel, horizon, false, &n);
-	for (int i = 0; i < n; i++)
-		end = Max(end, known[i].first + known[i].pages);
-	if (RelationGetNumberOfBlocks(rel) < end + TRUNCATE_PAGES)
-		return true;
-	if (!ConditionalLockRelation(rel, AccessExclusiveLock))
-		return false;
-	/* Look again: nobody writes now. */
-	nblocks = RelationGetNumberOfBlocks(rel);
-	known = known_extents(rel, horizon, false, &n);
-	end = 1;
-	for (int i = 0; i < n; i++)
-		end = Max(end, known[i].first + known[i].pages);
-	snapshot = latest_snapshot_register();
-	nfree = free_extent_list(storage, snapshot, &free_list);
-	for (int i = 0; i < nfree; i++)
+	find_tail(rel, horizon, snapshot, &tail);
+	if (RelationGetNumberOfBlocks(rel) >= tail.start + TRUNCATE_PAGES)
 	{
-		Extent *extent = &free_list[i].extent;
-
-		if (extent->first + extent->pages <= end)
-			continue;
-		/* Freed too recently: an older snapshot may come back to it. */
-		if (!TransactionIdPrecedes(free_list[i].xmin, horizon))
-			end = Max(end, extent->first + extent->pages);
-		else if (!TransactionIdIsValid(newest) || TransactionIdFollows(free_list[i].xmin, newest))
-			newest = free_list[i].xmin;
-	}
-	if (end < nblocks)
-	{
-		for (int i = 0; i < nfree; i++)
+		if (TransactionIdIsValid(tail.newest))
+			storage_conflict_record(rel, tail.newest);
+		locked = ConditionalLockRelation(rel, AccessExclusiveLock);
+		if (locked)
 		{
-			Extent *extent = &free_list[i].extent;
-
-			if (extent->first + extent->pages <= end)
-				continue;
-			if (!free_extent_delete(&free_list[i].tid))
-				continue;
-			if (extent->first < end)
+			/* Look again: nobody writes now. What is settled was so before. */
+			UnregisterSnapshot(snapshot);
+			snapshot = latest_snapshot_register();
+			find_tail(rel, horizon, snapshot, &tail);
+			if (tail.start < RelationGetNumberOfBlocks(rel))
 			{
-				Extent rest = {.first = extent->first, .pages = end - extent->first};
-
-				free_extent_insert(storage, &rest);
+				forget_tail(storage_id(rel), &tail);
+				RelationTruncate(rel, tail.start);
 			}
+			UnlockRelation(rel, AccessExclusiveLock);
 		}
-		if (TransactionIdIsValid(newest))
-			storage_conflict_record(rel, newest);
-		RelationTruncate(rel, end);
 	}
 	UnregisterSnapshot(snapshot);
-	UnlockRelation(rel, AccessExclusiveLock);
-	return true;
+	return locked;
 }
 
 /* ---------------------------------------------------------------- VACUUM */
@@ -376,10 +400,11 @@ vacuum_table(Relation rel, VacuumParams *params, BufferAccessStrategy strategy)
 		compact_table(rel, &request, &compacted);
 	sweep_leaked_pages(rel);
 	pgstat_progress_update_param(PROGRESS_VACUUM_PHASE, PROGRESS_VACUUM_PHASE_TRUNCATE);
-	if (params->truncate != VACOPTVALUE_DISABLED)
-		(void) truncate_tail(rel);
 	count_rows(rel, &live, &dead);
 	scan_forget_counted(rel);
+	/* last, because standbys hold the lock on the table up to the commit */
+	if (params->truncate != VACOPTVALUE_DISABLED)
+		(void) truncate_tail(rel);
 
 	has_indexes = rel->rd_rel->relhasindex;
 	vac_update_relstats(rel, RelationGetNumberOfBlocks(rel), live, 0, has_indexes, frozen_xid,

@@ -69,7 +69,26 @@ like($query->query($by_gin), qr/^2500\|6250000$/m, 'by bitmap scan');
 like($query->query($by_gist), qr/^2500\|6250000$/m, 'by GiST');
 $query->quit;
 
-# The same, but the standby does not wait: cancelled, never wrong.
+# VACUUM cuts the file while a standby transaction has a snapshot, but no lock yet: replay waits before it takes the
+# lock, or it would wait for a transaction that waits for the lock.
+$primary->safe_psql('postgres', "CREATE TABLE cut (id int, t text) USING $am; INSERT INTO cut SELECT g, md5(g::text) FROM generate_series(1, 50000) g");
+catch_up();
+$query = $standby->background_psql('postgres', on_error_stop => 0);
+$query->query("SET statement_timeout = '20s'");
+$query->query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+is($query->query('SELECT count(*) FROM c WHERE id < 0'), '0', 'a standby transaction takes its snapshot');
+my $pages = $primary->safe_psql('postgres', "SELECT pg_relation_size('cut')");
+$primary->safe_psql('postgres', 'DELETE FROM cut');
+$primary->safe_psql('postgres', 'VACUUM cut') for 1 .. 3;
+cmp_ok($primary->safe_psql('postgres', "SELECT pg_relation_size('cut')"), '<', $pages / 2, 'the file is cut on the primary') if $am eq 'magic';
+usleep(1_000_000);
+is($query->query('SELECT count(*), count(DISTINCT t) FROM cut'), '50000|50000', 'it sees the rows of the table whose file is cut');
+$query->query('COMMIT');
+$query->quit;
+catch_up();
+is($standby->safe_psql('postgres', 'SELECT count(*) FROM cut'), '0', 'after its end they are gone');
+
+# Rows vacuumed away while the standby does not wait: cancelled, never wrong.
 $standby->append_conf('postgresql.conf', 'max_standby_streaming_delay = 500ms');
 $standby->reload;
 $query = $standby->background_psql('postgres', on_error_stop => 0);

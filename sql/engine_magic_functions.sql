@@ -48,6 +48,10 @@ SELECT magic.compact('ms');
 TRUNCATE ms;
 SELECT magic.compact('ms');
 SELECT * FROM magic.verify('ms');
+-- not in a transaction that goes on with an older snapshot: that would see what was committed since
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT magic.compact('ms');
+ROLLBACK;
 -- not a magic table
 CREATE TABLE mh (id int) USING heap;
 SELECT magic.compact('mh');

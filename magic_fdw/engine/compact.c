@@ -697,6 +697,11 @@ compact_table(Relation rel, const CompactRequest *request, CompactResult *result
 	if (IsolationIsSerializable())
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("packs cannot be merged in a serializable transaction")));
+	/* the rest of the transaction would see in the merged packs what its snapshot does not */
+	if (IsolationUsesXactSnapshot() && request->mode == COMPACT_FULL)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("packs cannot be merged in a repeatable read transaction"),
+						errhint("Use READ COMMITTED.")));
 	writer_flush(rel);
 	if (writer_pending(storage_id(rel)))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),

@@ -6,11 +6,15 @@
  * a process marked PROC_IN_VACUUM, and a heap row that such an xid writes would be taken for aborted.
  *
  * A row number is dead for the indexes if it is below next_row as read first, no backend has it reserved,
- * and no pack version that anyone may see holds it, or its deletion is settled. next_row and the reserved
- * ranges are read together under the metapage's lock, before the directory.
+ * no running transaction has written a pack over it, and the packs of the newest snapshot do not hold it,
+ * or its deletion is settled. What an older pack version holds beyond them was settled when a merge left it
+ * out. next_row and the reserved ranges are read together under the metapage's lock, before the directory.
+ * Only packs that our snapshot sees are opened: the pages of others may be used again at any moment.
  *
  * Standbys: their queries find rows through indexes that we are about to clean, and deletions here are
- * inserted rows that prune nothing, so a conflict record precedes ambulkdelete.
+ * inserted rows that prune nothing. So a conflict record precedes ambulkdelete, with the newest of the
+ * settled deletions. Merges have taken the deletions of other rows away: for the first of those that an index
+ * still names, another record follows, with the newest xid that it can be.
  */
 #include "engine/engine_int.h"
 
@@ -61,9 +65,14 @@ typedef struct DeadRows
 	ReservedRange *reserved;
 	int nreserved;
 	DeleteMap *present; /* rows that packs hold and that are not settled dead */
+	DeleteMap *settled;
+	Relation rel;
+	TransactionId horizon;
+	bool conflict_logged; /* for rows whose deletion is not known any more */
 	uint64 removed;
 } DeadRows;
 
+/* Called under locks of index pages; WAL may be written there. */
 static bool
 row_is_dead(ItemPointer tid, void *arg)
 {
@@ -75,8 +84,46 @@ row_is_dead(ItemPointer tid, void *arg)
 	for (int i = 0; i < dead->nreserved; i++)
 		if (row >= dead->reserved[i].first && row < dead->reserved[i].reserved)
 			return false;
+	if (!dead->conflict_logged && !delete_map_contains(dead->settled, row))
+	{
+		TransactionId newest = dead->horizon;
+
+		TransactionIdRetreat(newest);
+		storage_conflict_record(dead->rel, newest);
+		dead->conflict_logged = true;
+	}
 	dead->removed++;
 	return true;
+}
+
+/*
+ * Rows of packs that transactions write which the snapshot takes for running are live, as reserved ones
+ * are: if those abort, their pages may be used again while we read.
+ */
+static void
+add_unfinished(DeadRows *dead, const PackList *versions, Snapshot snapshot)
+{
+	ReservedRange *ranges = palloc0(sizeof(ReservedRange) * (dead->nreserved + versions->n + 1));
+	int n = dead->nreserved;
+
+	if (n > 0)
+		memcpy(ranges, dead->reserved, sizeof(ReservedRange) * n);
+	for (int i = 0; i < versions->n; i++)
+	{
+		const PackEntry *pack = &versions->packs[i];
+
+		if (!TransactionIdIsNormal(pack->xmin) || !XidInMVCCSnapshot(pack->xmin, snapshot))
+			continue;
+		if (n > dead->nreserved && ranges[n - 1].reserved == pack->first)
+			ranges[n - 1].reserved = pack->first + pack->span;
+		else
+		{
+			ranges[n].first = pack->first;
+			ranges[n++].reserved = pack->first + pack->span;
+		}
+	}
+	dead->reserved = ranges;
+	dead->nreserved = n;
 }
 
 static void
@@ -119,7 +166,6 @@ vacuum_indexes(Relation rel, VacuumParams *params, BufferAccessStrategy strategy
 	MetaInfo info;
 	Snapshot snapshot;
 	PackList *packs;
-	DeleteMap *settled;
 	uint64 covered = 0;
 	bool scan_needed;
 	IndexBulkDeleteResult **results;
@@ -132,12 +178,16 @@ vacuum_indexes(Relation rel, VacuumParams *params, BufferAccessStrategy strategy
 	dead.next_row = info.next_row;
 	/* whatever is not reserved any more is in the directory by now, if only uncommitted */
 	snapshot = latest_snapshot_register();
-	packs = directory_load_any(storage, horizon);
-	settled = delete_map_load_settled(storage, snapshot, horizon, &newest, CurrentMemoryContext);
+	add_unfinished(&dead, directory_load_any(storage, horizon), snapshot);
+	packs = directory_load(storage, snapshot, 0, InvalidRowNumber);
+	dead.rel = rel;
+	dead.horizon = horizon;
+	dead.settled =
+		delete_map_load_settled(storage, snapshot, horizon, &newest, CurrentMemoryContext);
 	dead.present = delete_map_create(CurrentMemoryContext);
 	for (int i = 0; i < packs->n; i++)
 	{
-		add_present(&packs->packs[i], rel, settled, dead.present);
+		add_present(&packs->packs[i], rel, dead.settled, dead.present);
 		covered += packs->packs[i].rows;
 	}
 	UnregisterSnapshot(snapshot);

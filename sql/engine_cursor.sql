@@ -109,6 +109,15 @@ SELECT count(*) FROM cu a JOIN cu b USING (id);
 CREATE TABLE cu2 AS SELECT * FROM cu;
 SELECT count(*), sum(id), sum(v) FROM cu2;
 RESET ALL;
+-- WITH TIES compares a column that nothing above the limit names, without a sort below it
+CREATE TABLE ties (a int, b int);
+INSERT INTO ties SELECT g, g / 3 FROM generate_series(1, 3000) g;
+CREATE INDEX ON ties (b);
+SET enable_sort = off; SET enable_seqscan = off; SET enable_bitmapscan = off;
+SELECT sum(a), count(*) FROM (SELECT * FROM ties ORDER BY b FETCH FIRST 4 ROWS WITH TIES) s;
+SELECT count(*) FROM (SELECT * FROM ties ORDER BY b DESC FETCH FIRST ROW WITH TIES) s JOIN generate_series(1, 3000) g ON g = a;
+RESET ALL;
+DROP TABLE ties;
 -- row locks in queries
 BEGIN;
 SELECT id FROM cu WHERE id < 3 ORDER BY id FOR UPDATE;

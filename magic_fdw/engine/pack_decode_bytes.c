@@ -183,6 +183,7 @@ load_frames(PackReader *reader, ReaderColumn *column)
 	PackColumn *d = &column->d;
 	uint64 bytes = d->aux_count * sizeof(PackFrame);
 	bool coded = d->encoding == PACK_ENCODING_FSST;
+	PackFrame *frames;
 
 	if (column->frames != NULL)
 		return;
@@ -192,25 +193,23 @@ load_frames(PackReader *reader, ReaderColumn *column)
 	column->fetched = NO_BLOCK;
 	if (coded)
 		load_symbols(reader, column, bytes);
-	column->frames = MemoryContextAlloc(reader->context, bytes);
-	memcpy(column->frames,
+	frames = MemoryContextAlloc(reader->context, bytes);
+	memcpy(frames,
 		   pack_fetch(reader, column->att, d->offset + d->aux_offset, bytes, &column->scratch,
 					  &column->scratch_room),
 		   bytes);
 	for (uint32 i = 0; i < d->aux_count; i++)
 	{
-		PackFrame *frame = &column->frames[i];
+		PackFrame *frame = &frames[i];
 
 		if (frame->length > d->length || frame->offset > d->length - frame->length ||
 			frame->length > frame->raw ||
 			(frame->length < frame->raw && (coded || d->encoding == PACK_ENCODING_PLAIN)))
-		{
-			pfree(column->frames);
-			column->frames = NULL;
 			pack_corrupt(column->att, "a frame reaches beyond the chunk");
-		}
 		check_ratio(column, d->encoding, frame->length, frame->raw);
 	}
+	/* not before: after an error other readers of the pack go on with this one */
+	column->frames = frames;
 }
 
 /* The lengths of a block's values in column->lengths, its validity in column->valid. */

@@ -23,15 +23,17 @@ load_exceptions(PackReader *reader, ReaderColumn *column)
 	uint64 used = count * sizeof(PackException);
 	const uint8 *aux;
 	uint32 previous = 0;
+	Datum *exceptions;
+	uint32 *index;
 
 	if (count > reader->nrows || used > d->aux_length)
 		pack_corrupt(column->att, "impossible number of exceptions");
 	aux = pack_fetch(reader, column->att, d->offset + d->aux_offset, d->aux_length, &copy, &room);
 	column->fetched = NO_BLOCK;
-	column->exceptions = MemoryContextAlloc(reader->context, Max(count, 1) * sizeof(Datum));
+	exceptions = MemoryContextAlloc(reader->context, Max(count, 1) * sizeof(Datum));
 	images = MemoryContextAllocHuge(reader->context, d->aux_length + count * 8 + 8);
 	column->exception_rows = MemoryContextAlloc(reader->context, PACK_VECTOR * sizeof(uint16));
-	column->exception_index = MemoryContextAlloc(reader->context, Max(count, 1) * sizeof(uint32));
+	index = MemoryContextAlloc(reader->context, Max(count, 1) * sizeof(uint32));
 	for (uint32 i = 0; i < count; i++)
 	{
 		PackException exception;
@@ -42,8 +44,8 @@ load_exceptions(PackReader *reader, ReaderColumn *column)
 		if (exception.length < 2 || exception.length > d->aux_length - used ||
 			exception.length > MaxAllocSize - VARHDRSZ)
 			pack_corrupt(column->att, "an exception reaches beyond the chunk");
-		column->exception_index[i] = previous = exception.index;
-		column->exceptions[i] = PointerGetDatum(images);
+		index[i] = previous = exception.index;
+		exceptions[i] = PointerGetDatum(images);
 		SET_VARSIZE(images, VARHDRSZ + exception.length);
 		memcpy(images + VARHDRSZ, aux + used, exception.length);
 		images += INTALIGN(VARHDRSZ + exception.length);
@@ -51,6 +53,9 @@ load_exceptions(PackReader *reader, ReaderColumn *column)
 	}
 	if (copy != NULL)
 		pfree(copy);
+	/* not before: after an error other readers of the pack go on with this one */
+	column->exception_index = index;
+	column->exceptions = exceptions;
 }
 
 /* The exceptions at or after a row: number of the first. */

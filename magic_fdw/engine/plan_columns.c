@@ -198,6 +198,10 @@ mark_plan(PlanState *ps, Columns used)
 			add_numbers(&input, ((Sort *) plan)->sortColIdx, ((Sort *) plan)->numCols);
 			break;
 		case T_Limit:
+			input = through_target_list(plan, used);
+			/* WITH TIES compares rows, of an index scan as it may be, without a sort below */
+			add_numbers(&input, ((Limit *) plan)->uniqColIdx, ((Limit *) plan)->uniqNumCols);
+			break;
 		case T_Material:
 			input = through_target_list(plan, used);
 			break;

@@ -98,8 +98,9 @@ typedef struct Merge
 	Snapshot snapshot;
 	PackList *packs;
 	DeleteMap *settled;
-	ReservedRange *reserved; /* rows that may still be written */
+	ReservedRange *reserved; /* rows that may still be written, below */
 	int nreserved;
+	RowNumber next_row; /* the table's when `reserved` was read */
 	PackList *versions; /* every directory row that is not dead */
 	DeleteMap *folded;	/* rows of `settled` that no pack holds any more */
 	PackWriter *writer;
@@ -247,13 +248,16 @@ merge_packs(Merge *merge, int from, int to)
 
 /*
  * May a pack be written that covers [from, to), row numbers between two packs? Not if a running
- * transaction has reserved some of them, or has written a pack of them that we do not see.
+ * transaction has reserved some of them, or has written a pack of them that we do not see. Of numbers
+ * that were given out after the reservations had been read we do not know: the packs were read later.
  */
 static bool
 gap_is_settled(Merge *merge, RowNumber from, RowNumber to)
 {
 	if (from == to)
 		return true;
+	if (to > merge->next_row)
+		return false;
 	for (int i = 0; i < merge->nreserved; i++)
 		if (merge->reserved[i].first < to && merge->reserved[i].reserved > from)
 			return false;
@@ -643,6 +647,7 @@ run_merge(Merge *merge)
 	counted = merge_counted_writes(merge->storage);
 	/* ranges first: what is not reserved any more is in the directory */
 	storage_read_meta_and_ranges(merge->rel, &info, &merge->reserved, &merge->nreserved);
+	merge->next_row = info.next_row;
 	merge->snapshot = latest_snapshot_register();
 	merge->versions = directory_load_any(merge->storage, horizon);
 	merge->packs = directory_load(merge->storage, merge->snapshot, 0, InvalidRowNumber);

@@ -97,6 +97,8 @@ typedef bool TU_UpdateIndexes;
 #define object_ownercheck(class, object, role) compat_ownercheck_##class(object, role)
 #define compat_ownercheck_RelationRelationId(object, role) pg_class_ownercheck(object, role)
 #define compat_ownercheck_NamespaceRelationId(object, role) pg_namespace_ownercheck(object, role)
+#define compat_ownercheck_DatabaseRelationId(object, role) pg_database_ownercheck(object, role)
+#define compat_ownercheck_ExtensionRelationId(object, role) pg_extension_ownercheck(object, role)
 #endif
 
 /* ---------------------------------------------------------------- 16: btree's WAL record of a reused page */

@@ -363,9 +363,11 @@ truncate_tail(Relation rel)
 	TransactionId horizon = directory_horizon();
 	Snapshot snapshot = latest_snapshot_register();
 	Tail tail;
+	TransactionId told;
 	bool locked = true;
 
 	find_tail(rel, horizon, snapshot, &tail);
+	told = tail.newest;
 	if (RelationGetNumberOfBlocks(rel) >= tail.start + TRUNCATE_PAGES)
 	{
 		if (TransactionIdIsValid(tail.newest))
@@ -379,6 +381,10 @@ truncate_tail(Relation rel)
 			find_tail(rel, horizon, snapshot, &tail);
 			if (tail.start < RelationGetNumberOfBlocks(rel))
 			{
+				/* longer than it was: a writer behind it has aborted */
+				if (TransactionIdIsValid(tail.newest) &&
+					(!TransactionIdIsValid(told) || TransactionIdFollows(tail.newest, told)))
+					storage_conflict_record(rel, tail.newest);
 				forget_tail(storage_id(rel), &tail);
 				RelationTruncate(rel, tail.start);
 			}

@@ -13,13 +13,21 @@
  */
 #include "feed/feed_internal.h"
 #include "engine/compaction.h"
+#include "magic_compat.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
 #include "commands/dbcommands.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "storage/procarray.h"
 #include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -141,17 +149,71 @@ feed_release_holds(void)
 	feed_request_scan(InvalidOid);
 }
 
-/* The database whose workers a utility command needs away, InvalidOid if none. */
+/* `database`, if the user owns it: else the statement will fail, and must not stop anything before. */
+static Oid
+own_database(Oid database)
+{
+	if (!OidIsValid(database) || !object_ownercheck(DatabaseRelationId, database, GetUserId()))
+		return InvalidOid;
+	return database;
+}
+
+/* The same for a database that is to be copied: whoever may create databases may copy a template. */
+static Oid
+database_to_copy(Oid database)
+{
+	HeapTuple role = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	bool allowed = false;
+
+	if (HeapTupleIsValid(role))
+	{
+		Form_pg_authid form = (Form_pg_authid) GETSTRUCT(role);
+
+		allowed = form->rolcreatedb || form->rolsuper;
+		ReleaseSysCache(role);
+	}
+	return allowed ? database : InvalidOid;
+}
+
+/* Does the role own the extension here? */
+static bool
+owns_extension(Oid role)
+{
+	Oid extension = get_extension_oid("magic_fdw", true);
+
+	return OidIsValid(extension) && object_ownercheck(ExtensionRelationId, extension, role);
+}
+
+/* May the user drop what these roles own, and is the extension among it? */
+static bool
+drops_extension(const DropOwnedStmt *statement)
+{
+	ListCell *cell;
+
+	foreach (cell, statement->roles)
+	{
+		Oid role = get_rolespec_oid(lfirst(cell), true);
+
+		if (OidIsValid(role) && owns_extension(role) && has_privs_of_role(GetUserId(), role))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The database whose workers a utility command needs away, InvalidOid if none. A command that the user has
+ * no right to needs none.
+ */
 static Oid
 database_to_quiet(Node *statement)
 {
 	switch (nodeTag(statement))
 	{
 		case T_DropdbStmt:
-			return get_database_oid(((DropdbStmt *) statement)->dbname, true);
+			return own_database(get_database_oid(((DropdbStmt *) statement)->dbname, true));
 		case T_RenameStmt:
 			if (((RenameStmt *) statement)->renameType == OBJECT_DATABASE)
-				return get_database_oid(((RenameStmt *) statement)->subname, true);
+				return own_database(get_database_oid(((RenameStmt *) statement)->subname, true));
 			break;
 		case T_AlterDatabaseStmt:
 		{
@@ -159,7 +221,8 @@ database_to_quiet(Node *statement)
 
 			foreach (cell, ((AlterDatabaseStmt *) statement)->options)
 				if (strcmp(lfirst_node(DefElem, cell)->defname, "tablespace") == 0)
-					return get_database_oid(((AlterDatabaseStmt *) statement)->dbname, true);
+					return own_database(
+						get_database_oid(((AlterDatabaseStmt *) statement)->dbname, true));
 			break;
 		}
 		case T_CreatedbStmt:
@@ -174,7 +237,7 @@ database_to_quiet(Node *statement)
 				if (strcmp(option->defname, "template") == 0 && option->arg)
 					source = strVal(option->arg);
 			}
-			return get_database_oid(source, true);
+			return database_to_copy(get_database_oid(source, true));
 		}
 		case T_DropStmt:
 		{
@@ -184,7 +247,7 @@ database_to_quiet(Node *statement)
 																	: NULL;
 			ListCell *cell;
 
-			if (name == NULL)
+			if (name == NULL || !owns_extension(GetUserId()))
 				break;
 			foreach (cell, drop->objects)
 				if (strcmp(strVal(lfirst(cell)), name) == 0)
@@ -192,8 +255,9 @@ database_to_quiet(Node *statement)
 			break;
 		}
 		case T_DropOwnedStmt:
-			/* the extension may be among it */
-			return MyDatabaseId;
+			if (drops_extension((DropOwnedStmt *) statement))
+				return MyDatabaseId;
+			break;
 		default:
 			break;
 	}

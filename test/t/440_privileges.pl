@@ -190,6 +190,19 @@ SELECT p.oid::regprocedure::text FROM pg_proc p WHERE pronamespace = 'magic'::re
 UNION ALL SELECT c.oid::regclass::text FROM pg_class c WHERE relnamespace = 'magic'::regnamespace AND relkind IN ('r', 'v') AND obj_description(oid, 'pg_class') IS NULL
 SQL
 
+# who owns nothing does not keep the workers away by statements that drop nothing of the extension
+if ($am eq 'magic')
+{
+	my $open = $node->background_psql('postgres');
+	$open->query_safe('SET client_min_messages = error; BEGIN; SET LOCAL ROLE nobody; DROP OWNED BY CURRENT_USER');
+	$node->safe_psql('postgres', 'CREATE TABLE due (a int) USING magic');
+	$node->safe_psql('postgres', 'DO $$ BEGIN FOR i IN 1..100 LOOP INSERT INTO due VALUES (i); COMMIT; END LOOP; END $$');
+	ok($node->poll_query_until('postgres', "SELECT packs < 50 FROM magic.table_stats WHERE relation = 'due'::regclass"),
+		'DROP OWNED by nobody, not committed yet: the worker merges');
+	$open->quit;
+}
+denied('nobody', 'DROP DATABASE postgres', 'DROP DATABASE');
+
 # 8. a schema that somebody else prepared is not trusted
 $node->safe_psql('postgres', 'CREATE DATABASE other');
 $node->safe_psql('postgres', 'GRANT CREATE ON DATABASE other TO nobody');

@@ -109,6 +109,7 @@ ddl_copy_data(Relation rel, const RelFileLocator *locator)
 	SMgrRelation target;
 
 	writer_flush(rel);
+	storage_leave_file(rel);
 	target = smgropen(*locator, rel->rd_backend);
 	/* What is dirty in shared buffers must be in the file that is copied. */
 	FlushRelationBuffers(rel);

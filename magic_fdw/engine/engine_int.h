@@ -138,6 +138,10 @@ extern void storage_set_rewriter(Relation rel);
 extern void storage_reset(Relation rel);
 extern RowNumber storage_reserve_rows(Relation rel, uint64 wanted, ReservedRange *publish);
 extern void storage_give_back_rows(Relation rel, RowNumber from, RowNumber to);
+extern void storage_leave_file(Relation rel);
+extern void storage_subtransaction_ends(SubTransactionId subid, SubTransactionId parent,
+										bool aborted);
+extern void storage_transaction_ends(void);
 extern bool storage_page_leaked(Relation rel, BlockNumber block, TransactionId horizon);
 extern TransactionId storage_page_writer(Relation rel, BlockNumber block);
 extern void storage_write_pack(Relation rel, const PackBytes *bytes, Extent *extent);

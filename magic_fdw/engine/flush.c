@@ -449,6 +449,7 @@ forget_transaction(void)
 	reserved_remove_all();
 	deleted_latest_forget();
 	row_readers_forget(true);
+	storage_transaction_ends();
 }
 
 /*
@@ -573,9 +574,12 @@ subtransaction_callback(SubXactEvent event, SubTransactionId my_subid,
 			break;
 		case SUBXACT_EVENT_ABORT_SUB:
 			discard_subtransaction(my_subid);
+			storage_subtransaction_ends(my_subid, parent_subid, true);
+			break;
+		case SUBXACT_EVENT_COMMIT_SUB:
+			storage_subtransaction_ends(my_subid, parent_subid, false);
 			break;
 		case SUBXACT_EVENT_START_SUB:
-		case SUBXACT_EVENT_COMMIT_SUB:
 			break;
 	}
 }

@@ -24,6 +24,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "access/xloginsert.h"
+#include "access/xlogutils.h"
 #include "catalog/pg_control.h"
 #include "catalog/storage.h"
 #include "miscadmin.h"
@@ -285,6 +286,102 @@ storage_reset(Relation rel)
 	storage_forget_cached(rel);
 }
 
+/* ---------------------------------------------------------------- files left by this transaction */
+
+/*
+ * A file that this transaction has copied to another tablespace. If it is rolled back this is the table's
+ * file again, and must not give out numbers that have got index entries meanwhile: indexes do not move.
+ */
+typedef struct OldFile
+{
+	uint64 storage;
+	SubTransactionId subid;
+	RelFileLocator locator;
+	char persistence;
+} OldFile;
+
+static List *old_files; /* in TopTransactionContext */
+
+/* The table's file is about to be left for a copy. */
+void
+storage_leave_file(Relation rel)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+	OldFile *file = palloc(sizeof(OldFile));
+
+	file->storage = storage_id(rel);
+	file->subid = GetCurrentSubTransactionId();
+	file->locator = rel->rd_locator;
+	file->persistence = rel->rd_rel->relpersistence;
+	old_files = lappend(old_files, file);
+	MemoryContextSwitchTo(old);
+}
+
+/* The files that the storage has left know the row numbers that were given out, before anything uses them. */
+static void
+raise_in_old_files(uint64 storage, RowNumber next_row)
+{
+	ListCell *lc;
+
+	foreach (lc, old_files)
+	{
+		OldFile *file = lfirst(lc);
+		Relation rel;
+		Buffer buffer;
+
+		if (file->storage != storage)
+			continue;
+		rel = CreateFakeRelcacheEntry(file->locator);
+		rel->rd_rel->relpersistence = file->persistence;
+		if (file->persistence == RELPERSISTENCE_TEMP)
+		{
+			rel->rd_backend = BackendIdForTempRelations();
+			rel->rd_islocaltemp = true;
+		}
+		buffer = ReadBuffer(rel, META_BLOCK);
+		LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+		if (meta_of(rel, BufferGetPage(buffer))->next_row < next_row)
+		{
+			GenericXLogState *state = GenericXLogStart(rel);
+			MetaPage *meta =
+				meta_of(rel, GenericXLogRegisterBuffer(state, buffer, GENERIC_XLOG_FULL_IMAGE));
+
+			meta->next_row = next_row;
+			meta_seal(meta);
+			GenericXLogFinish(state);
+		}
+		UnlockReleaseBuffer(buffer);
+		FreeFakeRelcacheEntry(rel);
+	}
+}
+
+/* The subtransaction's files are back, or become the parent's affair. */
+void
+storage_subtransaction_ends(SubTransactionId subid, SubTransactionId parent, bool aborted)
+{
+	ListCell *lc;
+
+	foreach (lc, old_files)
+	{
+		OldFile *file = lfirst(lc);
+
+		if (file->subid != subid)
+			continue;
+		if (aborted)
+			old_files = foreach_delete_current(old_files, lc);
+		else
+			file->subid = parent;
+	}
+}
+
+void
+storage_transaction_ends(void)
+{
+	old_files = NIL;
+}
+
+/* ---------------------------------------------------------------- row numbers */
+
 /*
  * Reserves `wanted` row numbers and returns the first. `publish` (its borders still unset, but for
  * `appended`, the number of rows that are already inserted) is published in shared memory, or extended
@@ -331,6 +428,7 @@ storage_reserve_rows(Relation rel, uint64 wanted, ReservedRange *publish)
 						errmsg("too many magic tables written in enclosing subtransactions")));
 	GenericXLogFinish(state);
 	UnlockReleaseBuffer(buffer);
+	raise_in_old_files(publish->storage, first + wanted);
 	return first;
 }
 

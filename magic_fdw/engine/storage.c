@@ -135,13 +135,7 @@ storage_read_meta_and_ranges(Relation rel, MetaInfo *info, ReservedRange **range
 	UnlockReleaseBuffer(buffer);
 }
 
-/*
- * The storage id of the table. Kept in rd_amcache, which the relation cache drops when the table gets
- * another file.
- */
-/*
- * The same for a table that is dropped, whose file may be damaged or gone: false then.
- */
+/* As storage_id(), for a table that is dropped, whose file may be damaged or gone: false then. */
 bool
 storage_id_if_readable(Relation rel, uint64 *storage)
 {
@@ -167,6 +161,10 @@ storage_id_if_readable(Relation rel, uint64 *storage)
 	return true;
 }
 
+/*
+ * The storage id of the table. Kept in rd_amcache, which the relation cache drops when the table gets
+ * another file.
+ */
 uint64
 storage_id(Relation rel)
 {

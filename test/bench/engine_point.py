@@ -35,7 +35,7 @@ def loops(bench, what, statement, rows, limit, n, **arguments):
     for _ in range(ROUNDS):
         for arm in ARMS:
             sql = statement.format(table=arguments['kind'] + '_' + arm, rows=rows, n=n, **arguments)
-            seconds = bench.times('SET plan_cache_mode = force_generic_plan;\n%s;\n%s' % (sql, sql))[-1]
+            seconds = bench.times('SET plan_cache_mode = force_generic_plan;\n%s;\n%s' % (sql, sql))[-1][0]
             best[arm] = min(seconds, best.get(arm, seconds))
     bench.ratio(what + ', magic : heap', best['magic'] / n * 1e6, best['heap'] / n * 1e6, limit, unit='%.1f us')
 
@@ -48,7 +48,7 @@ def nested_loop(bench, what, kind, columns, keys):
         for arm in ARMS:
             query = 'SELECT %s FROM %s JOIN %s_%s ON id = k' % (columns, keys, kind, arm)
             settings = '''SET enable_hashjoin = off;\nSET enable_mergejoin = off;\nSET enable_memoize = off;\n'''
-            seconds = bench.times(settings + query + ';\n' + query)[-1]
+            seconds = bench.times(settings + query + ';\n' + query)[-1][0]
             best[arm] = min(seconds, best.get(arm, seconds))
             results[arm] = bench.psql('SET enable_hashjoin = off', query)
     bench.equal(what, results['magic'], results['heap'])

@@ -27,10 +27,7 @@ compaction_api(void)
 		api = *(const CompactionApi **) find_rendezvous_variable(COMPACTION_RENDEZVOUS);
 	if (!api || api->abi_version != COMPACTION_ABI_VERSION ||
 		api->shared()->abi_version != COMPACTION_ABI_VERSION)
-		ereport(FATAL,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("library magic_ingest does not match the magic_fdw that the server runs"),
-				 errhint("Restart the server.")));
+		ingest_library_mismatch();
 	return api;
 }
 

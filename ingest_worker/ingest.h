@@ -20,6 +20,7 @@ typedef struct FeedRow
 } FeedRow;
 
 extern const FeedApi *feed_api(void);
+extern void ingest_library_mismatch(void) pg_attribute_noreturn();
 extern bool feed_extension_exists(void);
 extern bool feed_row_load(int32 feed_id, FeedRow *row);
 extern bool feed_row_changed(int32 feed_id, TransactionId xmin);

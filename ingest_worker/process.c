@@ -11,6 +11,16 @@
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 
+/* Ends a process of one version of the extension beside a server that runs another. */
+void
+ingest_library_mismatch(void)
+{
+	ereport(FATAL,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("library magic_ingest does not match the magic_fdw that the server runs"),
+			 errhint("Restart the server.")));
+}
+
 /* The functions of magic_fdw; an error if it is not loaded, or is of another build. */
 const FeedApi *
 feed_api(void)
@@ -23,10 +33,7 @@ feed_api(void)
 		ereport(FATAL, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("magic_fdw must be loaded via shared_preload_libraries")));
 	if (api->abi_version != FEED_ABI_VERSION || api->shared()->abi_version != FEED_ABI_VERSION)
-		ereport(FATAL,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("library magic_ingest does not match the magic_fdw that the server runs"),
-				 errhint("Restart the server.")));
+		ingest_library_mismatch();
 	return api;
 }
 

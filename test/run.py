@@ -151,7 +151,8 @@ class Runner:
     def environment(self, out):
         env = dict(os.environ)
         for name in list(env):
-            if name.startswith('PG') and name not in ('PG_COLOR',):
+            # what the make that called this was told is not for those that a test calls
+            if name.startswith('PG') and name != 'PG_COLOR' or name in ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL'):
                 del env[name]
         env.update({
             'PATH': self.bindir + ':' + os.environ['PATH'],
@@ -356,7 +357,8 @@ class Runner:
     def jobs_long(self):
         for path in self.names('test/long/*.sh'):
             name = os.path.splitext(os.path.basename(path))[0]
-            yield lambda name=name, path=path: self.simple('long', name, ['bash', path])
+            yield lambda name=name, path=path: self.simple('long', name, ['bash', path],
+                                                           max(self.options.timeout, 7200))
 
     def jobs_soak(self):
         for path in self.names('test/soak/*.pl'):

@@ -20,11 +20,14 @@ export PG_CONFIG=$tree/bin/pg_config
 # a process is forked, never cleaned up: what it has not freed is no leak
 export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:quarantine_size_mb=16
 export UBSAN_OPTIONS=print_stacktrace=1
+# the sizes of make check: everything takes several times as long here
+unset MAGIC_LONG
 
 cp -r "$MAGIC_SRC" "$MAGIC_TMP/src"
 cd "$MAGIC_TMP/src" || exit 1
 find . '(' -name '*.o' -o -name '*.so' ')' -delete
-make -s -j2 install && for module in test/modules/*/; do make -s -C "$module" install || exit 1; done || exit 1
+make -s -j2 install PG_CONFIG="$PG_CONFIG" || exit 1
+for module in test/modules/*/; do make -s -C "$module" install PG_CONFIG="$PG_CONFIG" || exit 1; done
 
 # first of all: is what should be found found?
 mkdir "$MAGIC_TMP/proof"

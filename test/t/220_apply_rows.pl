@@ -137,7 +137,7 @@ my $filler = 'x' x 1000;
 sql("select magic.pause('f')");
 $w->dml(map { [ insert => 'shop.t', id_v(1000 + $_, $filler) ] } 1 .. $n);
 sql("select magic.resume('f')");
-my $end = time + 300;
+my $end = time + 600;
 my %seen;
 while (time < $end && !$seen{$n})
 {

@@ -26,7 +26,11 @@ my @crc_table = map {
 sub _crc32c
 {
 	my $crc = 0xFFFFFFFF;
-	$crc = $crc_table[ ($crc ^ $_) & 0xFF ] ^ ($crc >> 8) for unpack 'C*', $_[0];
+	# in parts: a list has 40 bytes for each of the payload's
+	for (my $at = 0; $at < length $_[0]; $at += 65_536)
+	{
+		$crc = $crc_table[ ($crc ^ $_) & 0xFF ] ^ ($crc >> 8) for unpack 'C*', substr($_[0], $at, 65_536);
+	}
 	return $crc ^ 0xFFFFFFFF;
 }
 

@@ -123,6 +123,7 @@ prepare_change(Relation rel, RowNumber row, RowLockKind kind, CommandId cid, Sna
 	bool deleted;
 
 	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
+	row_lock_begin();
 	if (!lock_and_look(rel, row, kind, wait ? LockWaitBlock : LockWaitSkip, &deleted, &info))
 	{
 		row_to_tid(row, &tmfd->ctid);
@@ -131,7 +132,12 @@ prepare_change(Relation rel, RowNumber row, RowLockKind kind, CommandId cid, Sna
 		return TM_BeingModified;
 	}
 	if (deleted)
+	{
+		/* as heap: a version that others have replaced stays unlocked */
+		if (!info.own)
+			row_lock_undo(0);
 		return describe_deletion(row, &info, cid, tmfd);
+	}
 	/* Referential actions must not change rows that the transaction's snapshot does not see. */
 	if (crosscheck != InvalidSnapshot && !row_visible(rel, row, crosscheck))
 	{
@@ -222,10 +228,11 @@ dml_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid, 
 	return TM_Ok;
 }
 
-/* Reports a row that could not be locked at once. */
+/* Reports a row that could not be locked at once; none of its versions stays locked. */
 static TM_Result
 not_locked(Relation rel, LockWaitPolicy policy)
 {
+	row_lock_undo(0);
 	if (policy == LockWaitError)
 		ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 						errmsg("could not obtain lock on row in relation \"%s\"",
@@ -279,6 +286,7 @@ dml_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
 	bool deleted;
 	bool traversed = false;
 
+	row_lock_begin();
 	for (;;)
 	{
 		TM_Result result;
@@ -297,6 +305,9 @@ dml_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
 			if (!available)
 				return not_locked(rel, policy);
 		}
+		/* what was locked so far are versions that others have replaced */
+		if (!info.own)
+			row_lock_undo(0);
 		result = describe_deletion(row, &info, cid, tmfd);
 		if (info.own && (!traversed || info.kind == DELETE_DELETED))
 		{

@@ -405,6 +405,9 @@ typedef enum RowLockKind
 
 extern bool row_lock(Relation rel, RowNumber row, RowLockKind kind, LockWaitPolicy policy);
 extern bool row_lock_version(Relation rel, RowNumber row, RowLockKind kind, LockWaitPolicy policy);
+extern void row_lock_begin(void);
+extern int row_lock_taken(void);
+extern void row_lock_undo(int to);
 extern bool row_lock_table(Relation rel, bool wait);
 extern TransactionId row_lock_holder(Relation rel, RowNumber row);
 extern bool row_lock_marker_held(Relation rel);

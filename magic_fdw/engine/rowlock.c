@@ -19,7 +19,9 @@
  *
  * On the row these conflict as PostgreSQL's row locks do, and tell who changes the row from who has only
  * locked it: a unique check finds out who may be deleting a row, and does not wait for the others. The
- * strong modes conflict with some intents that they need not conflict with.
+ * strong modes conflict with some intents that they need not conflict with. They do not tell who changes
+ * which of their rows: he also locks the row itself, as if nothing stood for it, and after a few of a block
+ * a tag that says that its rows are changed, after some blocks one of the table. Nobody waits for these.
  *
  * Two rules go beyond the modes (keyshare.c): who locks FOR KEY SHARE, and has not locked the row before,
  * waits for a running update of it also if that keeps the key, and who locks FOR UPDATE or changes a row locks with it the older versions
@@ -48,6 +50,8 @@
 #define COMPACTION_TAG_OFFSET 0xfff2
 #define GROUP_TAG_OFFSET 0xfff3
 #define KEY_SHARE_TAG_OFFSET 0xfff4 /* marks a table whose rows somebody locks FOR KEY SHARE */
+#define BLOCK_CHANGED_OFFSET 0xfff5 /* marks a delete block whose rows its holder changes */
+#define TABLE_CHANGED_OFFSET 0xfff6 /* and a table */
 
 /* Rows whose locks one group tag stands for. */
 #define GROUP_ROWS 256
@@ -56,6 +60,10 @@
 #define ROWS_BEFORE_GROUP 32
 #define ROWS_BEFORE_BLOCK 64
 #define LOCKS_BEFORE_TABLE 2000
+
+/* Rows of a block that are locked by themselves when they are changed below a tag; blocks of a table. */
+#define CHANGES_BEFORE_BLOCK 8
+#define CHANGED_BLOCKS_BEFORE_TABLE 64
 
 typedef struct LockCountKey
 {
@@ -111,6 +119,8 @@ typedef struct RowTags
 	LOCKTAG block;
 	LOCKTAG group;
 	LOCKTAG row;
+	LOCKTAG block_changed;
+	LOCKTAG table_changed;
 } RowTags;
 
 static void
@@ -120,6 +130,9 @@ row_tags(Oid database, Oid relid, RowNumber row, RowTags *tags)
 	block_tag(database, relid, row, &tags->block);
 	group_tag(database, relid, row, &tags->group);
 	row_tag(database, relid, row, &tags->row);
+	SET_LOCKTAG_TUPLE(tags->block_changed, database, relid, (BlockNumber) (row / DELETE_BLOCK_ROWS),
+					  BLOCK_CHANGED_OFFSET);
+	table_tag(database, relid, TABLE_CHANGED_OFFSET, &tags->table_changed);
 }
 
 /*
@@ -146,6 +159,38 @@ release(const LOCKTAG *tag, LOCKMODE mode)
 	CurrentResourceOwner = CurTransactionResourceOwner;
 	LockRelease(tag, mode, false);
 	CurrentResourceOwner = saved;
+}
+
+/*
+ * The locks on rows and on tags that stand for rows that were taken since row_lock_begin(), so that who
+ * cannot lock a row in full, or has no use for the lock, can give them back. Intent locks stay.
+ */
+typedef struct TakenLock
+{
+	LOCKTAG tag;
+	LOCKMODE mode;
+} TakenLock;
+
+static TakenLock *taken;
+static int ntaken;
+static int taken_room;
+
+static bool
+take(const LOCKTAG *tag, LOCKMODE mode, bool wait)
+{
+	if (ntaken == taken_room)
+	{
+		int room = Max(16, taken_room * 2);
+
+		taken = taken ? repalloc(taken, sizeof(TakenLock) * room)
+					  : MemoryContextAlloc(TopMemoryContext, sizeof(TakenLock) * room);
+		taken_room = room;
+	}
+	if (!acquire(tag, mode, wait))
+		return false;
+	taken[ntaken].tag = *tag;
+	taken[ntaken++].mode = mode;
+	return true;
 }
 
 /* The modes of each kind of lock: on the tags above, on a tag that stands for its rows, on the row. */
@@ -266,6 +311,37 @@ static struct
 	RowLockKind kind;
 } whole_block;
 
+/* Forgets what has been taken so far; there is nothing to give back. */
+void
+row_lock_begin(void)
+{
+	ntaken = 0;
+}
+
+/* How much has been taken since, for row_lock_undo(). */
+int
+row_lock_taken(void)
+{
+	return ntaken;
+}
+
+/*
+ * Gives back what was taken after row_lock_taken() said so, in the same subtransaction. What was held
+ * before stays held.
+ */
+void
+row_lock_undo(int to)
+{
+	while (ntaken > to)
+	{
+		const TakenLock *lock = &taken[--ntaken];
+
+		release(&lock->tag, lock->mode);
+		if (lock->tag.locktag_field4 >= BLOCK_TAG_OFFSET)
+			whole_table.relid = whole_block.relid = InvalidOid;
+	}
+}
+
 static bool
 block_strongly_held(Relation rel, uint64 block, const LOCKTAG *tag, RowLockKind kind)
 {
@@ -317,12 +393,14 @@ escalate(const RowTags *tags, const LOCKTAG *tag, RowLockKind kind)
 {
 	LOCKMODE strong = lock_modes[kind].strong;
 
-	if (!acquire(tag, strong, false))
+	int before = ntaken;
+
+	if (!take(tag, strong, false))
 		return false;
 	if (kind != ROW_LOCK_KEY_SHARE ||
 		(!others_hold(tag, ExclusiveLock, NULL) && !others_hold(&tags->table, RowShareLock, NULL)))
 		return true;
-	release(tag, strong);
+	row_lock_undo(before);
 	return false;
 }
 
@@ -346,9 +424,9 @@ lock_intents(Relation rel, const RowTags *tags, RowLockKind kind, bool wait)
 	return true;
 }
 
-/* Locks one version of a row as row_lock() does, without a look at others. `on_row`: by its own tag. */
+/* Locks one version of a row by its own tag, `on_row`, or by one that stands for it. */
 static bool
-lock_version(Relation rel, RowNumber row, RowLockKind kind, bool wait, const RowTags *tags,
+lock_by_tags(Relation rel, RowNumber row, RowLockKind kind, bool wait, const RowTags *tags,
 			 bool *on_row)
 {
 	static LocalTransactionId last_lxid;
@@ -394,24 +472,75 @@ lock_version(Relation rel, RowNumber row, RowLockKind kind, bool wait, const Row
 	/* so that row_lock_holder() can tell a change from a lock */
 	if (kind == ROW_LOCK_NO_KEY_CHANGE && compat_LockHeldByMe(&tags->row, ExclusiveLock))
 		mode = AccessExclusiveLock;
-	return acquire(&tags->row, mode, wait);
+	return take(&tags->row, mode, wait);
+}
+
+/*
+ * Tells row_lock_holder() in other backends that the row, for which a tag above stands, is going to be
+ * changed. Waits for nobody: a conflicting lock on the row would need intent locks above it.
+ */
+static void
+announce_change(Relation rel, RowNumber row, RowLockKind kind, const RowTags *tags)
+{
+	static struct
+	{
+		LocalTransactionId lxid;
+		SubTransactionId subid;
+		Oid relid;
+		uint64 block;
+		bool table;
+	} announced;
+	Oid relid = RelationGetRelid(rel);
+	uint64 block = row / DELETE_BLOCK_ROWS;
+	bool table;
+
+	if (announced.relid == relid && (announced.table || announced.block == block) &&
+		announced.lxid == compat_proc_lxid(MyProc) &&
+		announced.subid == GetCurrentSubTransactionId())
+		return;
+	table = compat_LockHeldByMe(&tags->table_changed, AccessShareLock);
+	if (!table && !compat_LockHeldByMe(&tags->block_changed, AccessShareLock))
+	{
+		if (count_lock(rel, BLOCK_CHANGED_OFFSET, block) <= CHANGES_BEFORE_BLOCK)
+		{
+			(void) acquire(&tags->row, lock_modes[kind].row, true);
+			return;
+		}
+		table = count_lock(rel, TABLE_CHANGED_OFFSET, 0) > CHANGED_BLOCKS_BEFORE_TABLE;
+		(void) acquire(table ? &tags->table_changed : &tags->block_changed, AccessShareLock, true);
+	}
+	announced.lxid = compat_proc_lxid(MyProc);
+	announced.subid = GetCurrentSubTransactionId();
+	announced.relid = relid;
+	announced.block = block;
+	announced.table = table;
+}
+
+/* Locks one version of a row as row_lock() does, without a look at others. `on_row`: by its own tag. */
+static bool
+lock_version(Relation rel, RowNumber row, RowLockKind kind, bool wait, const RowTags *tags,
+			 bool *on_row)
+{
+	if (!lock_by_tags(rel, row, kind, wait, tags, on_row))
+		return false;
+	if (!*on_row && (kind == ROW_LOCK_NO_KEY_CHANGE || kind == ROW_LOCK_CHANGE))
+		announce_change(rel, row, kind, tags);
+	return true;
 }
 
 static TransactionId changing_holder(const LOCKTAG *tag, LOCKMODE mode);
 static TransactionId row_changer(const LOCKTAG *tag);
 
-/* Who updates the row, other than this transaction; or locks or changes many rows near it. */
+/* Who changes the row, other than this transaction; or many rows near it. */
 static TransactionId
 updater(const RowTags *tags)
 {
 	TransactionId xid = row_changer(&tags->row);
 
 	if (!TransactionIdIsValid(xid))
-		xid = changing_holder(&tags->group, RowShareLock);
+		xid = changing_holder(&tags->block_changed, AccessExclusiveLock);
 	if (!TransactionIdIsValid(xid))
-		xid = changing_holder(&tags->block, RowShareLock);
-	if (!TransactionIdIsValid(xid))
-		xid = changing_holder(&tags->table, RowShareLock);
+		xid = changing_holder(&tags->table_changed, AccessExclusiveLock);
 	return xid;
 }
 
@@ -445,7 +574,7 @@ row_lock_version(Relation rel, RowNumber row, RowLockKind kind, LockWaitPolicy p
 		xid = updater(&tags);
 		if (!TransactionIdIsValid(xid))
 			return true;
-		release(&tags.row, lock_modes[kind].row);
+		row_lock_undo(ntaken - 1);
 		if (!wait)
 			return false;
 		row_to_tid(row, &tid);
@@ -453,12 +582,16 @@ row_lock_version(Relation rel, RowNumber row, RowLockKind kind, LockWaitPolicy p
 	}
 }
 
-/* Locks a row, and with it the older versions that others may hold FOR KEY SHARE if that conflicts. */
+/*
+ * Locks a row, and with it the older versions that others may hold FOR KEY SHARE if that conflicts. False
+ * as row_lock_version(); then no version is locked that was not before.
+ */
 bool
 row_lock(Relation rel, RowNumber row, RowLockKind kind, LockWaitPolicy policy)
 {
 	RowNumber *older;
 	int n;
+	int before = ntaken;
 	bool locked = true;
 
 	if (!row_lock_version(rel, row, kind, policy))
@@ -470,17 +603,22 @@ row_lock(Relation rel, RowNumber row, RowLockKind kind, LockWaitPolicy policy)
 		locked = row_lock_version(rel, older[i], kind, policy);
 	if (older)
 		pfree(older);
+	if (!locked)
+		row_lock_undo(before);
 	return locked;
 }
 
-/* Locks all rows of the table exclusively, to the end of the transaction. */
+/* Locks all rows of the table to change them, to the end of the transaction. */
 bool
 row_lock_table(Relation rel, bool wait)
 {
 	LOCKTAG tag;
 
 	table_tag(MyDatabaseId, RelationGetRelid(rel), TABLE_TAG_OFFSET, &tag);
-	return acquire(&tag, AccessExclusiveLock, wait);
+	if (!acquire(&tag, AccessExclusiveLock, wait))
+		return false;
+	table_tag(MyDatabaseId, RelationGetRelid(rel), TABLE_CHANGED_OFFSET, &tag);
+	return acquire(&tag, AccessShareLock, true);
 }
 
 /* The xid of one of those who hold the tag in a mode that conflicts with this one, if they have one. */

@@ -535,6 +535,8 @@ extern Snapshot latest_snapshot_register(void);
 
 /* ---------------------------------------------------------------- exclusion.c */
 
+extern void exclusion_scan_begins(Relation rel);
+extern void exclusion_fetch_begins(IndexFetchTableData *fetch);
 extern bool exclusion_wait_for_values(Relation rel, RowNumber row, TransactionId inserter,
 									  uint32 token);
 

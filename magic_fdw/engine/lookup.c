@@ -13,8 +13,8 @@
  * then an MVCC snapshot taken after that, then the directory under SnapshotDirty; a row that got
  * committed between the last two is looked up again.
  *
- * This runs under the exclusive lock of an index page (unique checks): nothing here waits, but for the
- * checks of exclusion.c, which hold none.
+ * This runs under the exclusive lock of an index page (unique checks): nothing here waits, but for some
+ * checks of exclusion.c, which hold neither lock nor pin.
  */
 #include "engine/engine_int.h"
 

@@ -43,6 +43,7 @@ magic_index_fetch_begin(Relation rel)
 
 	fetch->base.rel = rel;
 	fetch->cxt = CurrentMemoryContext;
+	exclusion_scan_begins(rel);
 	return &fetch->base;
 }
 
@@ -74,7 +75,8 @@ magic_index_fetch_tuple(IndexFetchTableData *scan, ItemPointer tid, Snapshot sna
 	/* a deferred unique check reads the slot after it has ended the fetch */
 	if (snapshot->snapshot_type == SNAPSHOT_SELF)
 		return row_fetch(scan->rel, tid_to_row(tid), snapshot, slot);
-	/* a unique check: one row, under the index page's lock */
+	/* a unique check: one row, under the index page's lock; or an exclusion constraint's */
+	exclusion_fetch_begins(scan);
 	if (!IsMVCCSnapshot(snapshot))
 		return row_reader_fetch(row_reader_shared(scan->rel), tid_to_row(tid), snapshot, slot,
 								all_dead);

@@ -195,6 +195,7 @@ typedef bool TU_UpdateIndexes;
 #define procNumber backendId
 #define INVALID_PROC_NUMBER InvalidBackendId
 #define ProcNumberGetProc(number) BackendIdGetProc(number)
+#define ProcNumberForTempRelations() BackendIdForTempRelations()
 #define compat_my_proc_index() (MyProc->pgprocno)
 #define compat_proc_lxid(proc) ((proc)->lxid)
 #define compat_LockHeldByMe(tag, mode) LockHeldByMe(tag, mode)

@@ -333,7 +333,7 @@ raise_in_old_files(uint64 storage, RowNumber next_row)
 		rel->rd_rel->relpersistence = file->persistence;
 		if (file->persistence == RELPERSISTENCE_TEMP)
 		{
-			rel->rd_backend = BackendIdForTempRelations();
+			rel->rd_backend = ProcNumberForTempRelations();
 			rel->rd_islocaltemp = true;
 		}
 		buffer = ReadBuffer(rel, META_BLOCK);

@@ -7,13 +7,13 @@ CREATE FUNCTION magic.table_stats_of(rel oid, OUT rows bigint, OUT dead_rows big
 	OUT write_amplification float8, OUT row_numbers_left bigint) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'magic_table_stats_of' LANGUAGE C STRICT PARALLEL UNSAFE ROWS 1;
 COMMENT ON FUNCTION magic.table_stats_of(oid) IS
-	'figures of one magic table, for view magic.table_stats; no row: not a magic table, not yours to see, or locked exclusively';
+	'figures of one magic table, for view magic.table_stats; no row: not a magic table, not yours to see, or locked exclusively; NULLs and a warning: damaged';
 
 CREATE FUNCTION magic.column_stats(rel regclass, OUT column_name name, OUT encoding text,
 								   OUT packs bigint, OUT bytes bigint) RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'magic_column_stats' LANGUAGE C STRICT PARALLEL UNSAFE ROWS 20;
 COMMENT ON FUNCTION magic.column_stats(regclass) IS
-	'bytes of each column of a magic table by encoding, and in how many packs; opens every pack; for who may read the table, pg_monitor and magic_admin';
+	'bytes of each column of a magic table by encoding, and in how many packs; opens every pack; for who may read the table, pg_monitor and magic_admin; no row and a warning if the table is damaged';
 
 -- Columns that a query does not name are not computed: `columns` alone reads pages of packs.
 CREATE VIEW magic.table_stats AS
@@ -43,7 +43,7 @@ FROM pg_catalog.pg_class c
 	CROSS JOIN LATERAL magic.table_stats_of(c.oid) s
 WHERE c.relkind IN ('r', 'm');
 COMMENT ON VIEW magic.table_stats IS
-	'every magic table that the user may read, all for pg_monitor and magic_admin: its rows, packs, bytes and merges';
+	'every magic table that the user may read, all for pg_monitor and magic_admin: its rows, packs, bytes and merges; NULLs and a warning for a damaged one';
 COMMENT ON COLUMN magic.table_stats.rows IS 'live rows';
 COMMENT ON COLUMN magic.table_stats.dead_rows IS 'deleted rows that packs still hold';
 COMMENT ON COLUMN magic.table_stats.packs IS 'packs of all sizes';

@@ -7,12 +7,15 @@
  * opens every pack and reads the descriptors of its columns, a page or two of each. The rows are those of
  * the newest snapshot. Both answer who may read the table or is a member of pg_monitor or magic_admin, and
  * tell others nothing.
+ *
+ * One damaged table does not hide the others: what cannot be read is told in a warning, its figures are NULL.
  */
 #include "engine/compaction.h"
 #include "engine/engine_int.h"
 
 #include "access/relation.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "fmgr.h"
@@ -92,7 +95,63 @@ open_visible(Oid relid, bool wait)
 	return NULL;
 }
 
+/* Does the error tell of a table's files, so that other tables can be read nevertheless? */
+static bool
+is_damage(int sqlstate)
+{
+	return sqlstate == ERRCODE_DATA_CORRUPTED || sqlstate == ERRCODE_INDEX_CORRUPTED ||
+		   sqlstate == ERRCODE_FEATURE_NOT_SUPPORTED ||
+		   ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_SYSTEM_ERROR;
+}
+
+/*
+ * Collects figures in a subtransaction, memory in the current context. If the table is damaged: a warning,
+ * and false. What this transaction has pending was flushed before.
+ */
+static bool
+collect_or_warn(Relation rel, void (*collect)(Relation rel, void *arg), void *arg)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	bool volatile good = true;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(cxt);
+	PG_TRY();
+	{
+		collect(rel, arg);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(cxt);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(cxt);
+		CurrentResourceOwner = owner;
+		if (!is_damage(error->sqlerrcode))
+			ReThrowError(error);
+		good = false;
+		error->elevel = WARNING;
+		ThrowErrorData(error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(cxt);
+	CurrentResourceOwner = owner;
+	return good;
+}
+
 /* ---------------------------------------------------------------- tables */
+
+/* A row of table_stats_of(). */
+typedef struct TableStats
+{
+	Datum values[STAT_COLUMNS];
+	bool nulls[STAT_COLUMNS];
+} TableStats;
 
 typedef struct DeltaTotals
 {
@@ -173,11 +232,11 @@ put_counters(uint64 storage, Datum *values, bool *nulls)
 }
 
 static void
-table_stats(Relation rel, Datum *values, bool *nulls)
+table_stats(Relation rel, void *arg)
 {
-	MemoryContext cxt =
-		AllocSetContextCreate(CurrentMemoryContext, "magic table stats", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(cxt);
+	TableStats *stats = arg;
+	Datum *values = stats->values;
+	bool *nulls = stats->nulls;
 	uint64 storage = storage_id(rel);
 	DeltaTotals deltas = {0};
 	MetaInfo info;
@@ -186,10 +245,9 @@ table_stats(Relation rel, Datum *values, bool *nulls)
 	int64 pages = 0;
 	int n;
 
-	writer_flush(rel);
 	snapshot = latest_snapshot_register();
 	put_packs(rel, directory_load(storage, snapshot, 0, InvalidRowNumber),
-			  delete_map_load(storage, snapshot, cxt), values, nulls);
+			  delete_map_load(storage, snapshot, CurrentMemoryContext), values, nulls);
 	delta_scan(storage, -1, snapshot, count_delta, &deltas);
 	n = free_extent_list(storage, snapshot, &list);
 	for (int i = 0; i < n; i++)
@@ -202,26 +260,31 @@ table_stats(Relation rel, Datum *values, bool *nulls)
 	put(values, nulls, STAT_FREE_BYTES, pages * BLCKSZ);
 	put(values, nulls, STAT_ROW_NUMBERS_LEFT, (int64) (ROW_NUMBER_LIMIT - info.next_row));
 	put_counters(storage, values, nulls);
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(cxt);
 }
 
 Datum
 magic_table_stats_of(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Datum values[STAT_COLUMNS] = {0};
-	bool nulls[STAT_COLUMNS];
+	TableStats stats = {0};
 	Relation rel;
+	MemoryContext cxt;
+	MemoryContext old;
 
 	InitMaterializedSRF(fcinfo, 0);
 	rel = open_visible(PG_GETARG_OID(0), false);
 	if (rel == NULL)
 		return (Datum) 0;
-	memset(nulls, true, sizeof(nulls));
-	table_stats(rel, values, nulls);
+	cxt = AllocSetContextCreate(CurrentMemoryContext, "magic table stats", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(cxt);
+	(void) writer_flush_all();
+	memset(stats.nulls, true, sizeof(stats.nulls));
+	if (!collect_or_warn(rel, table_stats, &stats))
+		memset(stats.nulls, true, sizeof(stats.nulls));
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
 	relation_close(rel, AccessShareLock);
-	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	tuplestore_putvalues(result->setResult, result->setDesc, stats.values, stats.nulls);
 	return (Datum) 0;
 }
 
@@ -271,6 +334,21 @@ add_pack(Relation rel, const PackEntry *pack, EncodingTotals **totals)
 	MemoryContextDelete(cxt);
 }
 
+/* arg: a list of figures for each column. */
+static void
+column_stats(Relation rel, void *arg)
+{
+	Snapshot snapshot = latest_snapshot_register();
+	PackList *packs = directory_load(storage_id(rel), snapshot, 0, InvalidRowNumber);
+
+	for (int i = 0; i < packs->n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		add_pack(rel, &packs->packs[i], arg);
+	}
+	UnregisterSnapshot(snapshot);
+}
+
 Datum
 magic_column_stats(PG_FUNCTION_ARGS)
 {
@@ -278,8 +356,7 @@ magic_column_stats(PG_FUNCTION_ARGS)
 	Relation rel;
 	TupleDesc desc;
 	EncodingTotals **totals;
-	Snapshot snapshot;
-	PackList *packs;
+	int natts;
 
 	InitMaterializedSRF(fcinfo, 0);
 	rel = open_visible(PG_GETARG_OID(0), true);
@@ -287,16 +364,9 @@ magic_column_stats(PG_FUNCTION_ARGS)
 		return (Datum) 0;
 	desc = RelationGetDescr(rel);
 	totals = palloc0(sizeof(EncodingTotals *) * (desc->natts + 1));
-	writer_flush(rel);
-	snapshot = latest_snapshot_register();
-	packs = directory_load(storage_id(rel), snapshot, 0, InvalidRowNumber);
-	for (int i = 0; i < packs->n; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		add_pack(rel, &packs->packs[i], totals);
-	}
-	UnregisterSnapshot(snapshot);
-	for (int att = 0; att < desc->natts; att++)
+	(void) writer_flush_all();
+	natts = collect_or_warn(rel, column_stats, totals) ? desc->natts : 0;
+	for (int att = 0; att < natts; att++)
 		for (EncodingTotals *entry = totals[att]; entry != NULL; entry = entry->next)
 		{
 			Datum values[4];

@@ -275,5 +275,34 @@ spill($path, $hurt);
 $node->start;
 is($node->safe_psql('postgres', "SELECT count(*), md5(string_agg(t, '|' ORDER BY id)) FROM s"), $whole, 'nothing was folded away or written over');
 is($node->safe_psql('postgres', "SELECT * FROM magic.verify('s')"), '', 'and all agrees');
+
+# Figures: one damaged table does not hide those of the others.
+$node->safe_psql('postgres', 'CREATE TABLE version (id int) USING magic; CREATE TABLE lost (id int) USING magic; CHECKPOINT');
+my %file = map { $_ => $node->data_dir . '/' . $node->safe_psql('postgres', "SELECT pg_relation_filepath('$_')") } qw(a1 b1 c1 version lost);
+$node->stop;
+my %sound = map { $_ => slurp_file($file{$_}) } keys %file;
+# the metapage: a wrong checksum, zeros; a version to come; a pack; no file
+substr(my $wrong = $sound{a1}, 24 + 24, 1) = chr(ord(substr($sound{a1}, 24 + 24, 1)) ^ 1);
+spill($file{a1}, $wrong);
+spill($file{b1}, "\0" x 8192 . substr($sound{b1}, 8192));
+substr(my $newer = $sound{version}, 24 + 4, 1) = chr(2);
+spill($file{version}, $newer);
+substr(my $pack = $sound{c1}, 8192 + 100, 1) = chr(ord(substr($sound{c1}, 8192 + 100, 1)) ^ 1);
+spill($file{c1}, $pack);
+unlink $file{lost};
+$node->start;
+my $names = "'a1', 'b1', 'c1', 'lost', 's', 'version'";
+($out, $err) = around("SELECT relation, rows, packs > 0, row_numbers_left > 0 FROM magic.table_stats WHERE relation::text IN ($names) ORDER BY relation::text", '');
+is($out, "a1|||\nb1|||\nc1|1500|t|t\nlost|||\ns|9000|t|t\nversion|||", 'magic.table_stats shows damaged tables without figures, and the others');
+like($err, qr/WARNING:  block 0 of relation "a1" is damaged/, 'a warning tells what is wrong');
+like($err, qr/WARNING:  block 0 of relation "b1" is not a metapage/, 'of each of them');
+like($err, qr/WARNING:  could not open file .*No such file/, 'also if its file is gone');
+like($err, qr/WARNING:  relation "version" has magic format version 2/, 'or not for this library');
+unlike($err, qr/ERROR/, 'and none is an error');
+($out, $err) = around("SELECT relation, columns IS NOT NULL FROM magic.table_stats WHERE relation::text IN ($names) ORDER BY relation::text", '');
+is($out, "a1|f\nb1|f\nc1|f\nlost|f\ns|t\nversion|f", 'so it is with the figures of the columns, which come from the packs');
+like($err, qr/WARNING:  block 1 of relation "c1" is damaged/, 'where a pack may be damaged');
+($out, $err) = around("BEGIN; INSERT INTO a2 (id) VALUES (-1); SELECT relation, rows FROM magic.table_stats WHERE relation::text IN ('a1', 'a2') ORDER BY 1; COMMIT; SELECT count(*) FROM a2", '');
+is($out, "a1|\na2|1201\n1201", 'within a transaction that has rows of its own pending, too');
 $node->stop;
 done_testing();

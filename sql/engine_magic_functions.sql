@@ -52,6 +52,10 @@ SELECT * FROM magic.verify('ms');
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT magic.compact('ms');
 ROLLBACK;
+-- nor in a read-only one
+BEGIN READ ONLY;
+SELECT magic.compact('ms');
+ROLLBACK;
 -- not a magic table
 CREATE TABLE mh (id int) USING heap;
 SELECT magic.compact('mh');

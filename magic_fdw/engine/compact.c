@@ -80,10 +80,13 @@ open_own_table(Oid relid, LOCKMODE lock)
 Datum
 magic_compact(PG_FUNCTION_ARGS)
 {
-	Relation rel = open_own_table(PG_GETARG_OID(0), RowExclusiveLock);
+	Relation rel;
 	CompactRequest request = {.mode = COMPACT_FULL};
 	CompactResult result;
 
+	/* on a standby every transaction is */
+	PreventCommandIfReadOnly("magic.compact()");
+	rel = open_own_table(PG_GETARG_OID(0), RowExclusiveLock);
 	compact_table(rel, &request, &result);
 	table_close(rel, NoLock);
 	PG_RETURN_VOID();
@@ -698,7 +701,6 @@ compact_table(Relation rel, const CompactRequest *request, CompactResult *result
 	MemoryContext old;
 
 	memset(result, 0, sizeof(*result));
-	PreventCommandDuringRecovery("magic.compact");
 	if (IsolationIsSerializable())
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("packs cannot be merged in a serializable transaction")));

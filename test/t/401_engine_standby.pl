@@ -38,6 +38,13 @@ is($looks, 10, 'ten looks at the standby under load: the twins are equal in each
 stop_load($load, wait => 1);
 catch_up();
 compare_twins($standby, 'standby');
+if ($am eq 'magic')
+{
+	my $stderr = '';
+	$standby->psql('postgres', "SELECT magic.compact('tm')", stderr => \$stderr);
+	like($stderr, qr/cannot execute magic.compact\(\) in a read-only transaction/, 'a standby merges nothing');
+	is($standby->safe_psql('postgres', "SELECT rows > 0 FROM magic.table_stats WHERE relation = 'tm'::regclass"), 't', 'and has figures of its tables');
+}
 
 # Rows deleted and vacuumed away on the primary, while a standby transaction may still see them by index.
 $primary->safe_psql('postgres', <<"SQL");

@@ -109,6 +109,24 @@ start(int index, CompactionLine *line, Oid database)
 	out_of_slots = true;
 }
 
+/* Frees the lines of databases that do not exist any more. */
+void
+compactors_forget_dropped(void)
+{
+	CompactionShared *shared = compaction_api()->shared();
+	Oid databases[COMPACTION_DATABASES];
+	int n = 0;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	for (int i = 0; i < COMPACTION_DATABASES; i++)
+		if (OidIsValid(shared->lines[i].database))
+			databases[n++] = shared->lines[i].database;
+	LWLockRelease(&shared->lock);
+	n = launcher_keep_dropped(databases, n);
+	for (int i = 0; i < n; i++)
+		compaction_api()->forget_database(databases[i]);
+}
+
 /* Starts what is due; returns when the next one is, 0 if none. */
 TimestampTz
 compactors_serve(void)

@@ -48,11 +48,13 @@ extern BackgroundWorkerHandle *launcher_start_process(const char *library, const
 													  const char *name, Datum arg, char extra);
 extern bool launcher_handle_is_gone(BackgroundWorkerHandle *handle);
 extern Oid launcher_find_database(Oid database);
+extern int launcher_keep_dropped(Oid *databases, int n);
 
 /* compactors.c: the launcher's part in compaction */
 extern void compactors_set_latch(Latch *latch);
 extern TimestampTz compactors_serve(void);
 extern void compactors_note_database(void);
+extern void compactors_forget_dropped(void);
 
 extern PGDLLEXPORT void magic_launcher_main(Datum arg);
 extern PGDLLEXPORT void magic_scanner_main(Datum arg);

@@ -125,6 +125,35 @@ launcher_find_database(Oid database)
 	return found;
 }
 
+/* Takes out of the array the databases that exist and may be connected to; returns how many are left. */
+int
+launcher_keep_dropped(Oid *databases, int n)
+{
+	Relation relation;
+	TableScanDesc scan;
+	HeapTuple tuple;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	relation = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(relation, 0, NULL);
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	{
+		Form_pg_database row = (Form_pg_database) GETSTRUCT(tuple);
+
+		for (int i = 0; i < n && row->datallowconn; i++)
+			if (databases[i] == row->oid)
+			{
+				databases[i] = databases[--n];
+				break;
+			}
+	}
+	table_endscan(scan);
+	table_close(relation, AccessShareLock);
+	CommitTransactionCommand();
+	return n;
+}
+
 /* Frees the slots of a database that does not exist any more. */
 static void
 forget_database(Oid database)
@@ -142,20 +171,32 @@ forget_database(Oid database)
 	LWLockRelease(&shared->lock);
 }
 
-/* The next database to scan, InvalidOid if none; *find: look for others from there, too. */
+/*
+ * The next database to scan, InvalidOid if none; *find: look for others from there, too. A look at all
+ * databases that found more than there is room for goes on when those are done, and a new one begins after it.
+ */
 static Oid
 next_scan(bool *find)
 {
 	FeedShared *shared = feed_api()->shared();
 	Oid database = InvalidOid;
+	bool first = false;
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
-	*find = shared->scan_all;
-	shared->scan_all = false;
+	*find = false;
 	if (shared->n_scan_requests > 0)
 		database = shared->scan_requests[--shared->n_scan_requests];
+	else if (OidIsValid(shared->scan_after))
+		*find = true;
+	else
+	{
+		*find = first = shared->scan_all;
+		shared->scan_all = false;
+	}
 	LWLockRelease(&shared->lock);
-	if (*find && !OidIsValid(database))
+	if (first)
+		compactors_forget_dropped();
+	if (*find)
 		database = launcher_find_database(InvalidOid);
 	return database;
 }

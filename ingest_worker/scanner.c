@@ -40,26 +40,42 @@ scanner_left(int code, Datum arg)
 		SetLatch(latch);
 }
 
-/* Asks for scans of all databases in which magic_admin has rights. */
+/*
+ * Asks for scans of the databases in which magic_admin has rights, in the order of their OIDs, from where
+ * the last look ended: half of the room for requests is theirs, the other half is left to those that come
+ * by themselves. Notes where the next look goes on, if there are more.
+ */
 static void
 find_databases(void)
 {
-	if (SPI_execute(
-			"SELECT DISTINCT d.dbid FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid"
-			" JOIN pg_database b ON b.oid = d.dbid"
-			" WHERE d.refclassid = 'pg_authid'::regclass AND r.rolname = 'magic_admin'"
-			" AND b.datallowconn",
-			true, 0) != SPI_OK_SELECT)
+	FeedShared *shared = feed_api()->shared();
+	char query[512];
+	int room;
+	Oid after;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	after = shared->scan_after;
+	room = Max(FEED_MAX_SCANS / 2 - shared->n_scan_requests, 1);
+	LWLockRelease(&shared->lock);
+	snprintf(query, sizeof(query),
+			 "SELECT DISTINCT d.dbid FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid"
+			 " JOIN pg_database b ON b.oid = d.dbid"
+			 " WHERE d.refclassid = 'pg_authid'::regclass AND r.rolname = 'magic_admin'"
+			 " AND b.datallowconn AND d.dbid > %u AND d.dbid <> %u ORDER BY d.dbid",
+			 after, MyDatabaseId);
+	if (SPI_execute(query, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read pg_shdepend");
-	for (uint64 i = 0; i < SPI_processed; i++)
+	for (uint64 i = 0; i < SPI_processed && (int64) i < room; i++)
 	{
 		bool isnull;
-		Oid database = DatumGetObjectId(
-			SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
 
-		if (database != MyDatabaseId)
-			feed_api()->request_scan(database);
+		after = DatumGetObjectId(
+			SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+		feed_api()->request_scan(after);
 	}
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	shared->scan_after = (int64) SPI_processed > room ? after : InvalidOid;
+	LWLockRelease(&shared->lock);
 }
 
 /* Reads magic.feed; returns the number of feeds. */

@@ -139,14 +139,47 @@ find_line(Oid database)
 	return NULL;
 }
 
-/* The same; makes one. NULL if all are in use. The caller holds the lock exclusively. */
+static void
+drop_queued(Oid database)
+{
+	int kept = 0;
+
+	for (int i = 0; i < shared->nqueued; i++)
+		if (shared->queue[i].database != database)
+			shared->queue[kept++] = shared->queue[i];
+	shared->nqueued = kept;
+}
+
+/* A line of a database that wants nothing, one that has been looked at if there is one; or NULL. The caller holds the lock. */
+static CompactionLine *
+find_idle_line(void)
+{
+	CompactionLine *idle = NULL;
+
+	for (int i = 0; i < COMPACTION_DATABASES; i++)
+	{
+		CompactionLine *line = &shared->lines[i];
+
+		if (line->pid != 0 || line->starting || line->wanted)
+			continue;
+		if (!line->look)
+			return line;
+		idle = line;
+	}
+	return idle;
+}
+
+/* The line of a database, a new one if it has none. NULL if all have work. The caller holds the lock exclusively. */
 static CompactionLine *
 make_line(Oid database)
 {
 	CompactionLine *line = find_line(database);
 
-	if (line == NULL && (line = find_line(InvalidOid)) != NULL)
+	if (line == NULL &&
+		((line = find_line(InvalidOid)) != NULL || (line = find_idle_line()) != NULL))
 	{
+		if (OidIsValid(line->database))
+			drop_queued(line->database);
 		memset(line, 0, sizeof(CompactionLine));
 		line->database = database;
 	}
@@ -169,24 +202,17 @@ compaction_note_database(Oid database)
 
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	line = find_line(database);
-	if (line == NULL && (line = make_line(database)) != NULL)
+	/* a database that is only looked at takes no line from another: they would take turns for ever */
+	if (line == NULL && find_line(InvalidOid) != NULL)
+	{
+		line = make_line(database);
 		line->look = true;
+	}
 	if (line != NULL && line->look && !line->wanted && !line->starting)
 		latch = want_worker(line);
 	LWLockRelease(&shared->lock);
 	if (latch != NULL)
 		SetLatch(latch);
-}
-
-static void
-drop_queued(Oid database)
-{
-	int kept = 0;
-
-	for (int i = 0; i < shared->nqueued; i++)
-		if (shared->queue[i].database != database)
-			shared->queue[kept++] = shared->queue[i];
-	shared->nqueued = kept;
 }
 
 void

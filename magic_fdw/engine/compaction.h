@@ -11,7 +11,8 @@
  *
  * Everything here is guarded by CompactionShared.lock; who holds it does no I/O and no catalog access.
  * Lost at a restart of the server: the launcher's scanner notes each database that has the extension
- * (compaction_note_database), so that tables which were due are found again.
+ * (compaction_note_database), so that tables which were due are found again; if there are more than lines, those
+ * of the others are when they are written to.
  */
 #ifndef MAGIC_COMPACTION_H
 #define MAGIC_COMPACTION_H
@@ -23,10 +24,14 @@
 #include "storage/lwlock.h"
 
 /* Bumped whenever anything in this header changes. */
-#define COMPACTION_ABI_VERSION 1
+#define COMPACTION_ABI_VERSION 2
 #define COMPACTION_RENDEZVOUS "magic_fdw.compaction"
 
-#define COMPACTION_DATABASES 128 /* in one server; in others writers merge for themselves */
+/*
+ * Databases in one server that have work, or had some; one that has none gives way to one that has. If all
+ * have some, the writers of others merge for themselves.
+ */
+#define COMPACTION_DATABASES 1024
 #define COMPACTION_QUEUE 1024
 
 typedef struct CompactionLine

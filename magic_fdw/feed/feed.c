@@ -86,7 +86,7 @@ feed_find_slot(Oid database, int32 feed_id)
 	return NULL;
 }
 
-/* Asks the launcher to read magic.feed of a database again; InvalidOid = all databases. */
+/* Asks the launcher to read magic.feed of a database again; InvalidOid = all databases, also if there is no room. */
 void
 feed_request_scan(Oid database)
 {

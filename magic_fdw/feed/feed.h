@@ -26,12 +26,12 @@
 #include "storage/lwlock.h"
 
 /* Bumped whenever anything in this header changes; a worker refuses another stamp. */
-#define FEED_ABI_VERSION 1
+#define FEED_ABI_VERSION 2
 #define FEED_RENDEZVOUS "magic_fdw.feed"
 
 #define FEED_MAX_SLOTS 128	  /* feeds in one server */
 #define FEED_MAX_HOLDS 32	  /* backends that keep workers away at one time */
-#define FEED_MAX_SCANS 64	  /* databases waiting for a scan; more = all are scanned */
+#define FEED_MAX_SCANS 64	  /* databases waiting for a scan */
 #define FEED_DETAIL_LEN 256	  /* bytes of state_detail, with its NUL */
 #define FEED_MESSAGE_LEN 1024 /* bytes of an error's message, detail, hint, each with its NUL */
 #define FEED_DEFAULT_MEMORY ((int64) 256 * 1024 * 1024)
@@ -218,8 +218,9 @@ typedef struct FeedShared
 	int abi_version;
 	LWLock lock;		   /* allocation of slots, holds, scan requests, the scanner */
 	Latch *launcher_latch; /* NULL = no launcher */
-	bool scan_all;		   /* look for databases again */
-	int n_scan_requests;   /* databases whose magic.feed changed */
+	bool scan_all;		   /* look for databases again, from the first */
+	Oid scan_after;		   /* a look at all databases goes on behind this one, InvalidOid = none */
+	int n_scan_requests;   /* databases whose magic.feed changed, or whose turn it is */
 	Oid scan_requests[FEED_MAX_SCANS];
 	Oid scanner_database; /* the scanner at work, InvalidOid = none */
 	bool scanner_done;	  /* it reached its end */

@@ -17,5 +17,13 @@ RETURNS SETOF text LANGUAGE c AS 'MODULE_PATHNAME', 'api_test_scan';
 CREATE FUNCTION api_begin(feed_id int) RETURNS void
 LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'api_test_begin';
 
+-- Fills the free lines of compaction.h with databases that do not exist and have no work; returns how many.
+CREATE FUNCTION fill_compaction_lines() RETURNS int
+LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'api_test_fill_compaction_lines';
+
+-- How many of those there are.
+CREATE FUNCTION made_up_compaction_lines() RETURNS int
+LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'api_test_made_up_compaction_lines';
+
 CREATE FUNCTION api_find_engine(name text) RETURNS text
 LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'api_test_find_engine';

@@ -17,6 +17,7 @@
 #include "utils/rel.h"
 
 #include "api/magic_api.h"
+#include "engine/compaction.h"
 
 PG_MODULE_MAGIC;
 
@@ -25,6 +26,8 @@ PG_FUNCTION_INFO_V1(api_test_truncate);
 PG_FUNCTION_INFO_V1(api_test_scan);
 PG_FUNCTION_INFO_V1(api_test_begin);
 PG_FUNCTION_INFO_V1(api_test_find_engine);
+PG_FUNCTION_INFO_V1(api_test_fill_compaction_lines);
+PG_FUNCTION_INFO_V1(api_test_made_up_compaction_lines);
 
 static const MagicEngine *
 engine(void)
@@ -242,4 +245,45 @@ api_test_find_engine(PG_FUNCTION_ARGS)
 
 	PG_RETURN_TEXT_P(
 		cstring_to_text((*api)->find_engine(text_to_cstring(PG_GETARG_TEXT_PP(0)))->name));
+}
+
+/* ---------------------------------------------------------------- compaction's shared memory */
+
+/* OIDs that no database has. */
+#define MADE_UP_DATABASE ((Oid) 4000000000)
+
+static CompactionShared *
+compaction_shared(void)
+{
+	return (*(const CompactionApi **) find_rendezvous_variable(COMPACTION_RENDEZVOUS))->shared();
+}
+
+Datum
+api_test_fill_compaction_lines(PG_FUNCTION_ARGS)
+{
+	CompactionShared *shared = compaction_shared();
+	int32 n = 0;
+
+	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < COMPACTION_DATABASES; i++)
+		if (!OidIsValid(shared->lines[i].database))
+		{
+			shared->lines[i].database = MADE_UP_DATABASE + i;
+			n++;
+		}
+	LWLockRelease(&shared->lock);
+	PG_RETURN_INT32(n);
+}
+
+Datum
+api_test_made_up_compaction_lines(PG_FUNCTION_ARGS)
+{
+	CompactionShared *shared = compaction_shared();
+	int32 n = 0;
+
+	LWLockAcquire(&shared->lock, LW_SHARED);
+	for (int i = 0; i < COMPACTION_DATABASES; i++)
+		n += shared->lines[i].database >= MADE_UP_DATABASE;
+	LWLockRelease(&shared->lock);
+	PG_RETURN_INT32(n);
 }

@@ -383,6 +383,8 @@ magic_launcher_main(Datum arg)
 {
 	FeedShared *shared;
 
+	/* there is nothing to cancel */
+	pqsignal(SIGINT, SIG_IGN);
 	ingest_process_start(false);
 	shared = feed_api()->shared();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);

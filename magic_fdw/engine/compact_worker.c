@@ -19,6 +19,9 @@
  * (procarray.c, CountOtherDBBackends). Our own hook on such statements asks first (feed_hold.c). Between
  * steps the process sleeps as long as magic.compaction_rate_limit asks, with no transaction open.
  *
+ * A cancellation (pg_cancel_backend, a DDL that waits) is taken in a step only, and ends that; anywhere else
+ * the process holds it off and forgets it.
+ *
  * What is in the process is only the list. When it ends, however that happens, the next one looks at every
  * table of the database.
  */
@@ -129,6 +132,39 @@ add_all_tables(void)
 	CommitTransactionCommand();
 }
 
+/* Outside of steps: what was sent to cancel one that has ended is no error. */
+static void
+forget_cancellation(void)
+{
+	QueryCancelPending = false;
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* From here on a cancellation is an error, to be caught. */
+static void
+begin_cancellable(void)
+{
+	QueryCancelPending = false;
+	RESUME_CANCEL_INTERRUPTS();
+}
+
+/*
+ * After an error of a step, in PG_CATCH(): reports it, unless the step was cancelled or gave way, and rolls
+ * back. Raising it has forgotten what was held off.
+ */
+static void
+recover_from_error(void)
+{
+	HOLD_INTERRUPTS();
+	HOLD_CANCEL_INTERRUPTS();
+	MemoryContextSwitchTo(worker.cxt);
+	if (geterrcode() != ERRCODE_QUERY_CANCELED)
+		EmitErrorReport();
+	AbortCurrentTransaction();
+	FlushErrorState();
+	RESUME_INTERRUPTS();
+}
+
 /* What a crash has left of temporary tables goes; see orphans.c. */
 static void
 sweep_orphans(void)
@@ -137,21 +173,18 @@ sweep_orphans(void)
 
 	PG_TRY();
 	{
+		begin_cancellable();
 		StartTransactionCommand();
 		PushActiveSnapshot(GetTransactionSnapshot());
 		if (OidIsValid(magic_table_oid("pack")))
 			count = orphans_sweep();
 		PopActiveSnapshot();
 		CommitTransactionCommand();
+		HOLD_CANCEL_INTERRUPTS();
 	}
 	PG_CATCH();
 	{
-		HOLD_INTERRUPTS();
-		MemoryContextSwitchTo(worker.cxt);
-		EmitErrorReport();
-		AbortCurrentTransaction();
-		FlushErrorState();
-		RESUME_INTERRUPTS();
+		recover_from_error();
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(worker.cxt);
@@ -332,13 +365,12 @@ do_step(Oid relid, CompactResult *result, TransactionId *settles)
 		{
 			BlockNumber before = RelationGetNumberOfBlocks(rel);
 
-			(void) GetCurrentTransactionId();
-			(void) truncate_tail(rel);
-			/* not cut: in use, or freed too recently */
+			locked = !truncate_tail(rel);
+			/* not cut and not in use: freed too recently */
 			result->more = RelationGetNumberOfBlocks(rel) < before;
 			result->unsettled |= !result->more;
 		}
-		locked = result->busy;
+		locked |= result->busy;
 		relation_close(rel, NoLock);
 	}
 	PopActiveSnapshot();
@@ -362,23 +394,14 @@ try_step(Oid relid, CompactResult *result, TransactionId *settles)
 
 	PG_TRY();
 	{
+		begin_cancellable();
 		visit = do_step(relid, result, settles);
+		HOLD_CANCEL_INTERRUPTS();
 	}
 	PG_CATCH();
 	{
-		int sqlstate;
-
-		HOLD_INTERRUPTS();
-		MemoryContextSwitchTo(worker.cxt);
-		sqlstate = geterrcode();
-		if (sqlstate != ERRCODE_QUERY_CANCELED)
-		{
-			errcontext("merging packs of relation %u", relid);
-			EmitErrorReport();
-		}
-		AbortCurrentTransaction();
-		FlushErrorState();
-		RESUME_INTERRUPTS();
+		errcontext("merging packs of relation %u", relid);
+		recover_from_error();
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(worker.cxt);
@@ -391,9 +414,7 @@ nap(long ms)
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (ms >= 0 ? WL_TIMEOUT : 0), ms,
 					 PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
-	/* meant for a step that has ended */
-	QueryCancelPending = false;
-	CHECK_FOR_INTERRUPTS();
+	forget_cancellation();
 	reload_settings();
 }
 
@@ -431,10 +452,11 @@ visit(DueTable *table)
 	pgstat_report_stat(true);
 	elog(DEBUG1,
 		 "visit of relation %u: " INT64_FORMAT " packs replaced, " UINT64_FORMAT
-		 " bytes%s%s%s%s%s, next xid %u",
+		 " bytes%s%s%s%s%s%s, next xid %u",
 		 relid, result.replaced, result.bytes, result.busy ? ", busy" : "",
 		 result.more ? ", more to do" : "", result.changed ? ", changed" : "",
-		 result.tail ? ", tail" : "", result.unsettled ? ", unsettled" : "", settles);
+		 result.tail ? ", tail" : "", result.unsettled ? ", unsettled" : "",
+		 next == VISIT_LOCKED ? ", locked" : "", settles);
 	if (result.changed)
 		table->tries = 0;
 	ms = Min((int64) AGAIN_MS << Min(table->tries, 16), AGAIN_MAX_MS);
@@ -501,6 +523,7 @@ start(Oid database)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGINT, StatementCancelHandler);
+	HOLD_CANCEL_INTERRUPTS();
 	BackgroundWorkerUnblockSignals();
 	worker.line = compaction_attach(database);
 	if (worker.line == NULL)
@@ -545,8 +568,7 @@ magic_compaction_main(Datum arg)
 		TimestampTz next;
 		DueTable *table;
 
-		QueryCancelPending = false;
-		CHECK_FOR_INTERRUPTS();
+		forget_cancellation();
 		reload_settings();
 		if (must_leave())
 			proc_exit(0);

@@ -351,11 +351,57 @@ forget_tail(uint64 storage, const Tail *tail)
 	}
 }
 
+/* Has somebody else a lock on the table, so that nothing can be cut? A guess, it may change at once. */
+static bool
+table_is_in_use(Relation rel)
+{
+	LOCKTAG tag;
+	VirtualTransactionId *holders;
+	int n;
+
+	SET_LOCKTAG_RELATION(tag, rel->rd_lockInfo.lockRelId.dbId, rel->rd_lockInfo.lockRelId.relId);
+	holders = GetLockConflicts(&tag, AccessExclusiveLock, &n);
+	pfree(holders);
+	return n > 0;
+}
+
 /*
- * Cuts free pages off the end of the file. False if somebody uses the table just now.
+ * Cuts the file, if the table can be locked. newest: of the xids that freed what was found to be the tail.
  *
  * The record that cancels older snapshots on standbys comes before the lock's: replay would wait for such
  * a snapshot while it holds the lock on the standby, and whoever has the snapshot might wait for the lock.
+ */
+static bool
+cut_tail(Relation rel, TransactionId horizon, TransactionId newest)
+{
+	Snapshot snapshot;
+	Tail tail;
+
+	(void) GetCurrentTransactionId();
+	if (TransactionIdIsValid(newest))
+		storage_conflict_record(rel, newest);
+	if (!ConditionalLockRelation(rel, AccessExclusiveLock))
+		return false;
+	/* Look again: nobody writes now. What is settled was so before. */
+	snapshot = latest_snapshot_register();
+	find_tail(rel, horizon, snapshot, &tail);
+	if (tail.start < RelationGetNumberOfBlocks(rel))
+	{
+		/* longer than it was: a writer behind it has aborted */
+		if (TransactionIdIsValid(tail.newest) &&
+			(!TransactionIdIsValid(newest) || TransactionIdFollows(tail.newest, newest)))
+			storage_conflict_record(rel, tail.newest);
+		forget_tail(storage_id(rel), &tail);
+		RelationTruncate(rel, tail.start);
+	}
+	UnlockRelation(rel, AccessExclusiveLock);
+	UnregisterSnapshot(snapshot);
+	return true;
+}
+
+/*
+ * Cuts free pages off the end of the file. False if somebody uses the table just now; unless that began only
+ * while we looked, it has cost neither a transaction id nor WAL then.
  */
 bool
 truncate_tail(Relation rel)
@@ -363,36 +409,12 @@ truncate_tail(Relation rel)
 	TransactionId horizon = directory_horizon();
 	Snapshot snapshot = latest_snapshot_register();
 	Tail tail;
-	TransactionId told;
-	bool locked = true;
 
 	find_tail(rel, horizon, snapshot, &tail);
-	told = tail.newest;
-	if (RelationGetNumberOfBlocks(rel) >= tail.start + TRUNCATE_PAGES)
-	{
-		if (TransactionIdIsValid(tail.newest))
-			storage_conflict_record(rel, tail.newest);
-		locked = ConditionalLockRelation(rel, AccessExclusiveLock);
-		if (locked)
-		{
-			/* Look again: nobody writes now. What is settled was so before. */
-			UnregisterSnapshot(snapshot);
-			snapshot = latest_snapshot_register();
-			find_tail(rel, horizon, snapshot, &tail);
-			if (tail.start < RelationGetNumberOfBlocks(rel))
-			{
-				/* longer than it was: a writer behind it has aborted */
-				if (TransactionIdIsValid(tail.newest) &&
-					(!TransactionIdIsValid(told) || TransactionIdFollows(tail.newest, told)))
-					storage_conflict_record(rel, tail.newest);
-				forget_tail(storage_id(rel), &tail);
-				RelationTruncate(rel, tail.start);
-			}
-			UnlockRelation(rel, AccessExclusiveLock);
-		}
-	}
 	UnregisterSnapshot(snapshot);
-	return locked;
+	if (RelationGetNumberOfBlocks(rel) < tail.start + TRUNCATE_PAGES)
+		return true;
+	return !table_is_in_use(rel) && cut_tail(rel, horizon, tail.newest);
 }
 
 /* ---------------------------------------------------------------- VACUUM */

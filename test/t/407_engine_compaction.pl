@@ -1,6 +1,7 @@
 # The compaction worker: merges what writers leave behind, gives space back without VACUUM, keeps the rows
 # of older snapshots, can be paused, gets out of the way of DDL and of whoever needs the database, and
-# loses nothing when it is killed.
+# loses nothing when it is killed. Waiting for a table that is in use costs nothing, and a cancellation ends what the
+# worker does, not the worker.
 use strict;
 use warnings;
 
@@ -139,6 +140,65 @@ sql($create);
 one_row_each('s', 500);
 wait_for("SELECT packs < 100 FROM magic.table_stats WHERE relation = 's'::regclass", 'a worker serves the extension created anew');
 unlike(slurp_file($node->logfile), qr/merging packs of relation/, 'no merge has failed');
+
+# ---- a table in use: its file is not cut, and coming again for that costs no transaction ids
+sql('CREATE TABLE held (id int, t text) USING magic; INSERT INTO held SELECT g, md5(g::text) FROM generate_series(1, 100000) g');
+my $size = sql("SELECT magic.table_size('held')");
+my $visits = 'visit of relation ' . sql("SELECT 'held'::regclass::oid") . ':.*, tail';
+my $user = $node->background_psql('postgres');
+$user->query_safe('BEGIN');
+$user->query_safe('SELECT FROM held LIMIT 1');
+sql('DELETE FROM held');
+sub wait_visits
+{
+	my ($count) = @_;
+	for (1 .. 1200)
+	{
+		return if scalar(() = slurp_file($node->logfile) =~ /$visits/g) >= $count;
+		usleep(50_000);
+	}
+	die "no $count visits of the table whose end is free";
+}
+my $next_xid = 'SELECT pg_snapshot_xmax(pg_current_snapshot())';
+wait_visits(1);
+my $xid = sql($next_xid);
+wait_visits(4);
+is(sql($next_xid), $xid, 'a table in use is visited without a transaction id');
+cmp_ok(sql("SELECT magic.table_size('held')"), '>', $size / 2, 'its file is as long as it was');
+$user->query_safe('COMMIT');
+$user->quit;
+wait_for("SELECT magic.table_size('held') < $size / 2", 'and is cut when it is not used any more');
+
+# ---- cancelled: whatever the worker does just then, it stays and goes on
+sql('INSERT INTO held SELECT g, md5(g::text) FROM generate_series(1, 100000) g');
+my $reader = $node->background_psql('postgres');
+$reader->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ');
+$reader->query_safe('SELECT 1');
+sql('DELETE FROM held WHERE id <= 60000');
+my $worker_pid = "SELECT string_agg(pid::text, ',') FROM pg_stat_activity WHERE backend_type = 'magic compaction worker'";
+wait_for("SELECT ($worker_pid) IS NOT NULL", 'a worker waits for an older snapshot');
+my $pid = sql($worker_pid);
+my $locker = $node->background_psql('postgres');
+$locker->query_safe('BEGIN; LOCK TABLE magic.pack');
+wait_for("SELECT count(*) > 0 FROM pg_locks WHERE pid = $pid AND NOT granted", 'which asks for the horizon');
+for (1 .. 3)
+{
+	sql("SELECT pg_cancel_backend($pid)");
+	usleep(50_000);
+}
+$locker->query_safe('COMMIT');
+$locker->quit;
+$reader->query_safe('COMMIT');
+$reader->quit;
+sql('SELECT txid_current()');
+wait_for("SELECT dead_rows = 0 FROM magic.table_stats WHERE relation = 'held'::regclass", 'the dead rows go when it ends');
+is(sql($worker_pid), $pid, 'by the same worker, which was cancelled');
+unlike(slurp_file($node->logfile), qr/canceling statement due to user request/, 'and has nothing to say about it');
+my $launcher = sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'magic launcher'");
+sql("SELECT pg_cancel_backend($launcher)");
+usleep(100_000);
+is(sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'magic launcher'"), $launcher, 'the launcher has nothing to cancel');
+sql('DROP TABLE held');
 
 # ---- a crash leaves metadata of temporary tables, whose files are gone; a worker finds it
 sql('CREATE TABLE keep (id int) USING magic; INSERT INTO keep SELECT generate_series(1, 5000)');

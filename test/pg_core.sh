@@ -2,7 +2,7 @@
 # pg_core.sh: PostgreSQL's own regression files and isolation specs, once on heap and once with
 # default_table_access_method = magic, and the two outputs compared.
 #
-#	test/pg_core.sh [-a] [-k] [-o FOLDER] [regress|isolation|all] [SPEC...]
+#	test/pg_core.sh [-a] [-k] [-o FOLDER] [-c SETTING]... [regress|isolation|all] [SPEC...]
 #
 # Both arms run on the same settings, at the same time, each on a server of its own. Plans and the order of
 # unordered rows are no difference; every other line must be the same or stand in pg_core/SUITE/NAME.diff,
@@ -13,6 +13,7 @@
 #		lines do not tell the reason get TODO, with which they fail until a reason is written in
 # -k	keep results that are in FOLDER from an earlier run: compare only
 # -o	FOLDER for the results: ARM/SUITE/results, ARM/SUITE/server.log, SUITE/NAME.wrong
+# -c	another line for both servers' postgresql.conf, as `jit_above_cost = 0`: other plans
 #
 # Prints "ok|FAILED SUITE/NAME" for each file. Exit status: 0 if none failed.
 # No spec can hang: a step that waits too long is cancelled and shows in the output; statements have a
@@ -23,8 +24,10 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 out=
 keep=0
 accept=
-while getopts ako: opt; do
+settings=()
+while getopts ako:c: opt; do
 	case $opt in
+		c) settings+=("$OPTARG") ;;
 		a) accept=--accept ;;
 		k) keep=1 ;;
 		o) out=$OPTARG ;;
@@ -43,7 +46,7 @@ if [ "$(id -u)" = 0 ] && [ -z "${PG_CORE_ARMS:-}" ]; then
 	install -d -o postgres "$out"
 	[ $keep = 1 ] ||
 		setpriv --reuid=postgres --regid=postgres --init-groups env HOME=/var/lib/postgresql \
-			"$0" ${accept:+-a} -o "$out" "$what" $specs >"$top/arms" 2>&1
+			"$0" ${accept:+-a} "${settings[@]/#/-c}" -o "$out" "$what" $specs >"$top/arms" 2>&1
 	PG_CORE_ARMS=done "$0" -k -o "$out" ${accept:+-a} "$what" $specs
 	status=$?
 	# what a failed run wrote is kept
@@ -88,6 +91,7 @@ start() {
 		statement_timeout = 120s
 		log_statement = all
 	CONF
+	printf '%s\n' "${settings[@]}" >>"$home/data/postgresql.conf"
 	"$bin/pg_ctl" -D "$home/data" -l "$2" -w start >/dev/null || { cat "$2" >&2; return 1; }
 }
 

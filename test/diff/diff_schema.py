@@ -11,6 +11,14 @@ DO $do$ BEGIN
 		CREATE TYPE diff_mood AS ENUM ('sad', 'ok', 'happy', 'it''s', '');
 		CREATE TYPE diff_pair AS (a int, b text, c numeric[]);
 		CREATE DOMAIN diff_small AS int CHECK (VALUE < 2000000000);
+		CREATE DOMAIN diff_list AS int[] CHECK (array_length(VALUE, 1) < 9);
+		CREATE TYPE diff_deep AS (m diff_mood, d diff_list, p diff_pair);
+		CREATE COLLATION diff_any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+		-- values as other tables keep them: out of line, compressed, both
+		CREATE TABLE diff_big (k int, t text, b bytea, j jsonb) USING heap;
+		ALTER TABLE diff_big ALTER t SET STORAGE EXTERNAL, ALTER j SET COMPRESSION pglz;
+		INSERT INTO diff_big SELECT k, repeat(md5(k::text), k * 7), decode(repeat('00ff' || to_hex(k + 16), k * 50), 'hex'),
+			jsonb_build_object('k', k, 'a', (SELECT jsonb_agg(g) FROM generate_series(1, k * 60) g)) FROM generate_series(0, 19) k;
 	END IF;
 END $do$;
 -- runs a statement in a subtransaction: rows, or the error's code
@@ -37,6 +45,92 @@ BEGIN
 		RETURN 'undone ' || n;
 	END;
 END $$;
+-- walks over rows of a table and changes them, in seven ways; tells what it has seen
+CREATE OR REPLACE FUNCTION diff_walk(tab regclass, kind int, n int) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	result text := '';
+	r record;
+	c refcursor;
+	chosen text := format('SELECT id, v FROM %s t WHERE id BETWEEN %s AND %s ORDER BY id', tab, n, n + 9);
+	seen bigint;
+BEGIN
+	IF kind = 0 THEN			-- changes what the loop is reading
+		FOR r IN EXECUTE chosen LOOP
+			EXECUTE format('UPDATE %s SET v = coalesce(v, 0) + 1 WHERE id = $1', tab) USING r.id;
+			EXECUTE format('SELECT count(*), sum(v) FROM %s WHERE id BETWEEN $1 AND $1 + 3', tab) INTO r USING r.id;
+			result := result || r;
+		END LOOP;
+	ELSIF kind = 1 THEN			-- at a cursor
+		OPEN c FOR EXECUTE chosen || ' FOR UPDATE';
+		LOOP
+			FETCH c INTO r;
+			EXIT WHEN NOT FOUND;
+			IF r.id % 3 = 0 THEN
+				EXECUTE format('DELETE FROM %s WHERE CURRENT OF %I', tab, c);
+			ELSE
+				EXECUTE format('UPDATE %s SET v = 1 WHERE CURRENT OF %I', tab, c);
+			END IF;
+			result := result || r;
+		END LOOP;
+		CLOSE c;
+	ELSIF kind = 2 THEN			-- an upsert by hand
+		FOR i IN n .. n + 9 LOOP
+			BEGIN
+				EXECUTE format('INSERT INTO %s (id, v) VALUES ($1, 0)', tab) USING i;
+				result := result || 'i';
+			EXCEPTION WHEN unique_violation THEN
+				EXECUTE format('UPDATE %s SET v = coalesce(v, 0) + 1 WHERE id = $1', tab) USING i;
+				result := result || 'u';
+			END;
+		END LOOP;
+	ELSIF kind = 3 THEN			-- subtransactions in subtransactions, some of them fail
+		FOR i IN n .. n + 5 LOOP
+			BEGIN
+				EXECUTE format('UPDATE %s SET v = v + 10 WHERE id = $1', tab) USING i;
+				BEGIN
+					EXECUTE format('DELETE FROM %s WHERE id = $1', tab) USING i + 1;
+					EXECUTE format('INSERT INTO %s (id, v) VALUES ($1, 4)', tab) USING i + 1;
+					PERFORM 1 / (i % 2);
+				EXCEPTION WHEN division_by_zero THEN
+					result := result || 'z';
+				END;
+				EXECUTE format('SELECT sum(v) FROM %s WHERE id BETWEEN $1 AND $2', tab) INTO seen USING n, n + 6;
+				result := result || ' ' || coalesce(seen, -1);
+				PERFORM 1 / (i % 3);
+			EXCEPTION WHEN division_by_zero THEN
+				result := result || 'Z';
+			END;
+		END LOOP;
+	ELSIF kind = 4 THEN			-- a cursor does not see what comes after it was opened
+		OPEN c FOR EXECUTE chosen;
+		FETCH c INTO r;
+		result := result || r;
+		EXECUTE format('UPDATE %s SET v = 77 WHERE id BETWEEN $1 AND $1 + 9', tab) USING n;
+		LOOP
+			FETCH c INTO r;
+			EXIT WHEN NOT FOUND;
+			result := result || r;
+		END LOOP;
+		FOR r IN EXECUTE chosen LOOP
+			result := result || r;
+		END LOOP;
+	ELSIF kind = 5 THEN			-- rows that a loop adds are not met by it
+		FOR r IN EXECUTE chosen LOOP
+			EXECUTE format('INSERT INTO %s (id, v) VALUES ($1, $2)', tab) USING r.id + 300000 + r.v % 7, r.v;
+			result := result || r;
+		END LOOP;
+		EXECUTE format('DELETE FROM %s WHERE id BETWEEN $1 AND $1 + 20', tab) USING n + 300000;
+		GET DIAGNOSTICS seen = ROW_COUNT;
+		result := result || ' gone ' || seen;
+	ELSE						-- one row, many times
+		FOR i IN 1 .. 9 LOOP
+			EXECUTE format('UPDATE %s SET v = coalesce(v, 0) + $2 WHERE id = $1 RETURNING v', tab) INTO seen USING n, i;
+			EXECUTE format('SELECT v FROM %s WHERE id = $1', tab) INTO r USING n;
+			result := result || coalesce(seen, -1) || r;
+		END LOOP;
+	END IF;
+	RETURN result;
+END $$;
 CREATE OR REPLACE FUNCTION diff_before() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
 	IF TG_OP = 'DELETE' THEN
@@ -61,6 +155,25 @@ BEGIN
 		CASE WHEN TG_OP <> 'DELETE' THEN md5(NEW::text) ELSE md5(OLD::text) END;
 	RETURN NULL;
 END $$;
+-- changes rows of the same table; after the statement, in an order that does not matter, and before a row
+CREATE OR REPLACE FUNCTION diff_chain() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+	i int := CASE WHEN TG_OP = 'DELETE' THEN OLD.id ELSE NEW.id END;
+BEGIN
+	IF pg_trigger_depth() > 1 THEN
+		RETURN CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
+	END IF;
+	IF TG_WHEN = 'AFTER' THEN
+		EXECUTE format('UPDATE %I SET v = coalesce(v, 0) + 1 WHERE id = $1', TG_ARGV[0]) USING i + 1;
+	ELSE
+		BEGIN
+			EXECUTE format('INSERT INTO %I (id, v) VALUES ($1, 1)', TG_ARGV[0]) USING i + 10000000;
+		EXCEPTION WHEN unique_violation THEN
+			EXECUTE format('DELETE FROM %I WHERE id = $1', TG_ARGV[0]) USING i + 10000000;
+		END;
+	END IF;
+	RETURN CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
+END $$;
 CREATE OR REPLACE FUNCTION diff_statement() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
 	sum bigint;
@@ -84,6 +197,8 @@ def _bigint(rng, n):
 
 def _text(rng, n):
     pick = rng.random()
+    if pick > 0.99:
+        return '(SELECT t FROM diff_big WHERE k = %d)' % (n % 20)
     if pick < 0.01:
         return "repeat('%d ', %d)" % (n, rng.choice([1000, 10000, 100000]))
     if pick < 0.02:       # does not compress
@@ -132,11 +247,17 @@ def _array(rng, n):
 
 def _bytea(rng, n):
     pick = rng.random()
+    if pick > 0.98:
+        return '(SELECT b FROM diff_big WHERE k = %d)' % (n % 20)
     if pick < 0.02:
         return "''"
     if pick < 0.04:
         return "decode(repeat('%02x', %d), 'hex')" % (n % 256, rng.choice([1, 127, 3000, 40000]))
     return "'\\x%08x'" % (abs(n) % 2 ** 32)
+
+
+def _jsonb(rng, n):
+    return '(SELECT j FROM diff_big WHERE k = %d)' % (n % 20) if rng.random() < 0.03 else _json(rng, n)
 
 
 def _json(rng, n):
@@ -162,16 +283,16 @@ def _quoted(text):
 # type: values, and where it can be used: b(tree), h(ash), g(in), s (gist)
 TYPES = {
     'int': (_integer, 'bh'), 'bigint': (_bigint, 'bh'), 'smallint': (lambda r, n: str(n % 30000), 'bh'),
-    'text': (_text, 'T'), 'varchar(30)': (_short, 'bh'), 'char(5)': (_short, 'bh'), 'name': (_short, 'bh'),
+    'text': (_text, 'T'), 'varchar(30)': (_short, 'bh'), 'varchar(50)': (_short, 'bh'), 'char(5)': (_short, 'bh'), 'name': (_short, 'bh'),
     '"char"': (lambda r, n: "'%s'" % chr(97 + n % 26), 'bh'), 'text COLLATE "C"': (_short, 'bh'),
-    'numeric': (_numeric, 'bh'), 'numeric(12,3)': (_numeric12, 'bh'), 'numeric(38,0)': (lambda r, n: str(n) + '0' * r.randrange(20), 'bh'),
+    'numeric': (_numeric, 'bh'), 'numeric(12,3)': (_numeric12, 'bh'), 'numeric(20,5)': (_numeric12, 'bh'), 'numeric(38,0)': (lambda r, n: str(n) + '0' * r.randrange(20), 'bh'),
     'numeric(5,-2)': (lambda r, n: str(n % 100000), 'bh'),
     'float8': (_float, 'bh'), 'float4': (_float, 'bh'), 'bool': (lambda r, n: r.choice(['true', 'false']), 'bh'),
     'date': (_date, 'bh'), 'timestamp': (_timestamp, 'bh'), 'timestamptz': (_timestamp, 'bh'), 'timestamptz(0)': (_timestamp, 'bh'),
     'time': (lambda r, n: "'00:00'::time + %d * interval '1.01 s'" % n, 'bh'), 'timetz': (lambda r, n: "'12:%02d:00+0%d'" % (n % 60, n % 9), 'bh'),
     'interval': (_interval, 'bh'), 'uuid': (lambda r, n: "'%032x'" % (abs(n) * 977), 'bh'),
     'bytea': (_bytea, 'bh'), 'bit(7)': (lambda r, n: "B'{:07b}'".format(n % 128), 'b'), 'bit varying': (lambda r, n: "B'{:b}'".format(n), 'b'),
-    'json': (_json, ''), 'jsonb': (_json, 'bhg'), 'int[]': (_array, 'bhg'), 'text[]': (_array, 'bhg'), 'numeric[]': (_array, 'bh'),
+    'json': (_json, ''), 'jsonb': (_jsonb, 'bhg'), 'int[]': (_array, 'bhg'), 'text[]': (_array, 'bhg'), 'numeric[]': (_array, 'bh'),
     'inet': (_inet, 'bh'), 'cidr': (lambda r, n: "'10.%d.0.0/16'" % (n % 256), 'bh'), 'macaddr': (lambda r, n: "'08:00:2b:01:%02x:%02x'" % (n // 256 % 256, n % 256), 'bh'),
     'int4range': (_range, 'bhs'), 'numrange': (_range, 'bhs'), 'int4multirange': (lambda r, n: "'{[%d,%d),[%d,)}'" % (n, n + 3, n + 9), 'bhs'),
     'tsrange': (lambda r, n: "'[2000-01-01,2000-01-%02d)'" % (n % 27 + 2), 'bhs'),
@@ -180,6 +301,13 @@ TYPES = {
     'oid': (lambda r, n: str(n), 'bh'), 'pg_lsn': (lambda r, n: "'0/%X'" % n, 'bh'),
     'diff_mood': (lambda r, n: r.choice(["'sad'", "'ok'", "'happy'", "'it''s'", "''"]), 'bh'), 'diff_small': (_integer, 'bh'),
     'diff_pair': (lambda r, n: r.choice(["(%d, 'b', '{1,%d}')" % (n, n), "(NULL, NULL, NULL)", "(%d, '', NULL)" % n]), 'b'),
+    'text COLLATE diff_any_case': (lambda r, n: r.choice(["'Aa%d'", "'aA%d'", "'AA%d'"]) % (n % 50), 'bh'), 'char(300)': (_short, 'bh'),
+    'diff_list': (lambda r, n: r.choice(["'{%d,NULL}'" % n, "'{}'", "'{%d,%d,%d}'" % (n, n, -n)]), 'bhg'),
+    'diff_deep': (lambda r, n: "ROW('ok', '{%d}', ROW(%d, 'x', NULL))" % (n, n), 'b'), 'int4range[]': (lambda r, n: "ARRAY['[%d,%d)'::int4range, NULL, 'empty']" % (n, n + 2), 'bh'),
+    'datemultirange': (lambda r, n: "'{[2000-01-01,2000-01-%02d)}'" % (n % 27 + 2), 'bhs'), 'tsquery': (lambda r, n: "'w%d & !x'" % n, 'b'),
+    'circle': (lambda r, n: "'<(%d,%d),%d>'" % (n % 50, n % 7, n % 3), 's'), 'polygon': (lambda r, n: "'((0,0),(%d,1),(1,%d))'" % (n % 50, n % 9), 's'),
+    'path': (lambda r, n: "'[(0,0),(%d,1)]'" % n, ''), 'lseg': (lambda r, n: "'[(0,0),(%d,1)]'" % n, ''), 'macaddr8': (lambda r, n: "'08:00:2b:01:02:03:%02x:%02x'" % (n // 256 % 256, n % 256), 'bh'),
+    'xml': (lambda r, n: "'<a>%d</a>'" % n, ''), 'jsonpath': (lambda r, n: "'$.a[%d]'" % abs(n), ''), 'bit(200)': (lambda r, n: "B'{:0200b}'".format(abs(n)), 'b'),
     'diff_pair[]': (lambda r, n: "ARRAY[(%d, 'x', NULL)::diff_pair]" % n, 'b'),
 }
 # an ALTER TYPE that every value survives, or that fails alike
@@ -209,7 +337,7 @@ class Column:
 
     def typed(self, rng):
         """A literal that needs no context."""
-        return '(%s)::%s' % (self.literal(rng), self.type.replace(' COLLATE "C"', ''))
+        return '(%s)::%s' % (self.literal(rng), self.type.split(' COLLATE')[0])
 
     def condition(self, rng):
         """True for some rows; on what indexes and zone maps know of."""
@@ -228,12 +356,16 @@ class Schema:
     def __init__(self, rng, solo, methods):
         self.columns = [Column(rng, 'c%d' % i) for i in range(rng.choice([0, 1, 2, 3, 5, 8, 12]))]
         self.key = rng.choice(['PRIMARY KEY', 'PRIMARY KEY', 'UNIQUE', '', 'PRIMARY KEY INCLUDE (v)'])
+        self.solo = solo            # one session
+        self.temporary = solo and rng.random() < 0.15    # which then maintains the table, too
         self.partitioned = rng.random() < 0.15
+        self.mixed = rng.random() < 0.3                  # a partition is not of the access method
+        self.dropped = rng.random() < 0.3                # columns are gone; a partition's have other numbers
         self.identity = not self.partitioned and rng.random() < 0.2
         self.generated = rng.random() < 0.3
         self.deferred = solo and rng.random() < 0.3      # a unique column whose check waits for the commit
         self.check = rng.random() < 0.2
-        self.triggers = rng.choice(['', '', '', 'before', 'after', 'look', 'statement', 'deferred'])
+        self.triggers = rng.choice(['', '', '', 'before', 'after', 'look', 'statement', 'deferred'] + ['chain', 'chain'] * solo)
         self.child = solo and self.key.startswith('PRIMARY') and rng.random() < 0.4
         self.indexes = []
         self.methods = methods      # of indexes, besides btree and hash
@@ -261,17 +393,28 @@ class Schema:
         if self.key:
             head, _, tail = self.key.partition(' INCLUDE')
             parts.append('%s (id)%s' % (head, ' INCLUDE' + tail if tail else ''))
+        if self.dropped:
+            parts[1:1] = ['x1 box', 'x2 text']
+            parts.append('x3 uuid')
         body = ', '.join(parts)
+        create = 'CREATE %sTABLE' % ('TEMPORARY ' if self.temporary else '')
         ddl = ['DROP TABLE IF EXISTS @t_c, @t, @t_log']
+        drop = ['ALTER TABLE @t DROP x1, DROP x2, DROP x3']
         if self.partitioned:
-            ddl += ['CREATE TABLE @t (%s) PARTITION BY RANGE (id)' % body]
-            ddl += ['CREATE TABLE @t_p%d PARTITION OF @t %s USING %s' % (i, bounds, am) for i, bounds in
+            ddl += [create + ' @t (%s) PARTITION BY RANGE (id)' % body]
+            ddl += [create + ' @t_p%d PARTITION OF @t %s USING %s' % (i, bounds, 'heap' if self.mixed and i == 1 else am) for i, bounds in
                     enumerate(['FOR VALUES FROM (MINVALUE) TO (30)', 'FOR VALUES FROM (30) TO (900)', 'DEFAULT'])]
+            if self.dropped:
+                ddl += drop + ['DROP TABLE @t_p0', create + ' @t_p0 (x4 point, LIKE @t INCLUDING ALL) USING %s' % am, 'ALTER TABLE @t_p0 DROP x4',
+                               'ALTER TABLE @t ATTACH PARTITION @t_p0 FOR VALUES FROM (MINVALUE) TO (30)']
         else:
-            ddl += ['CREATE TABLE @t (%s) USING %s' % (body, am)]
-        ddl += ['CREATE TABLE @t_log (op text, o bigint, n bigint, x text) USING heap']
+            ddl += [create + ' @t (%s) USING %s' % (body, am)]
+            if self.dropped:
+                # a row that is older than the columns that stay
+                ddl += ["INSERT INTO @t (id, x2, x3) VALUES (1999, 'x', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11')"] + drop
+        ddl += [create + ' @t_log (op text, o bigint, n bigint, x text) USING heap']
         if self.child:
-            ddl += ['CREATE TABLE @t_c (id int, p int REFERENCES @t ON DELETE %s ON UPDATE %s %s) USING %s' % (
+            ddl += [create + ' @t_c (id int, p int REFERENCES @t ON DELETE %s ON UPDATE %s %s) USING %s' % (
                 rng.choice(['CASCADE', 'SET NULL', 'RESTRICT', 'NO ACTION']), rng.choice(['CASCADE', 'SET NULL', 'NO ACTION']),
                 rng.choice(['', 'DEFERRABLE INITIALLY DEFERRED']), am)]
         return ddl + self.trigger_ddl()
@@ -281,6 +424,9 @@ class Schema:
             return ['CREATE TRIGGER b BEFORE INSERT OR UPDATE OR DELETE ON @t FOR EACH ROW EXECUTE FUNCTION diff_before()']
         if self.triggers in ('after', 'look'):
             return ["CREATE TRIGGER a AFTER INSERT OR UPDATE OR DELETE ON @t FOR EACH ROW EXECUTE FUNCTION diff_after('@t', '%s')" % self.triggers]
+        if self.triggers == 'chain':
+            return ["CREATE TRIGGER %s %s INSERT OR UPDATE OR DELETE ON @t FOR EACH ROW EXECUTE FUNCTION diff_chain('@t')" % (name, when)
+                    for name, when in (('x', 'AFTER'), ('y', 'BEFORE'))]
         if self.triggers == 'deferred':
             return ["CREATE CONSTRAINT TRIGGER d AFTER INSERT OR UPDATE OR DELETE ON @t DEFERRABLE INITIALLY DEFERRED "
                     "FOR EACH ROW EXECUTE FUNCTION diff_after('@t', 'look')"]
@@ -311,4 +457,7 @@ class Schema:
                 include = ' INCLUDE (%s)' % rng.choice(['id', 'v'] + by_use['b'])
             parts = [p + rng.choice(['', '', '', ' DESC', ' NULLS FIRST']) for p in parts]
         name = '@t_i%d' % number
+        if method == 'gist' and self.solo and not self.partitioned and rng.random() < 0.3 and 'range' in next(c.type for c in self.columns if c.name == parts[0]):
+            return name, 'ALTER TABLE @t ADD CONSTRAINT %s EXCLUDE USING gist (%s WITH &&)%s%s' % (
+                name, parts[0], where.replace('WHERE ', 'WHERE (') + (')' if where else ''), rng.choice(['', ' DEFERRABLE INITIALLY DEFERRED']))
         return name, 'CREATE %sINDEX %s ON @t USING %s (%s)%s%s' % (unique, name, method, ', '.join(parts), include, where)

@@ -3,12 +3,17 @@
 A statement is (SQL, an upper bound of the rows that it locks). Unless it is alone a statement locks few
 rows. No statement's result may depend on the order of rows in the table.
 """
+from diff_queries import ORDER, Queries
 from diff_schema import Column
 
 KNOBS = (['enable_%s = %s' % (name, value) for value in ('on', 'off') for name in (
     'seqscan', 'seqscan', 'indexscan', 'bitmapscan', 'indexonlyscan', 'hashjoin', 'mergejoin', 'nestloop', 'sort', 'hashagg', 'material', 'memoize', 'tidscan',
-    'partition_pruning', 'incremental_sort', 'partitionwise_join', 'partitionwise_aggregate')] +
+    'partition_pruning', 'incremental_sort', 'partitionwise_join', 'partitionwise_aggregate', 'gathermerge', 'parallel_hash', 'parallel_append')] +
     ['work_mem = %s' % value for value in ("'64kB'", "'4MB'")] +
+    ['magic.pack_cache_size = %s' % value for value in ("'0'", "'64kB'", 'DEFAULT')] +
+    ['jit = %s' % value for value in ('on', 'off', 'off')] + ['jit_above_cost = %s' % value for value in ('0', 'DEFAULT')] +
+    ['%s = %s' % (name, value) for value in ('1', 'DEFAULT') for name in ('join_collapse_limit', 'max_parallel_workers_per_gather', 'parallel_leader_participation')] +
+    ['parallel_leader_participation = off', 'max_parallel_workers = 0', 'max_parallel_workers = DEFAULT'] +
     ['%s = %s' % (name, value) for value in ('0', 'DEFAULT') for name in (
         'parallel_setup_cost', 'parallel_tuple_cost', 'min_parallel_table_scan_size', 'min_parallel_index_scan_size', 'random_page_cost')] +
     ['force_parallel_mode = %s' % value for value in ('on', 'off')] +
@@ -38,7 +43,8 @@ class Statements:
             'id IN (%d, %d, %d)' % (n, self.identity(), self.identity()),
             'id BETWEEN %d AND %d' % (n, n + 5), 'id BETWEEN %d AND %d AND v > %d' % (n, n + 5, rng.randrange(100)),
             'v = %d AND id < %d' % (rng.randrange(100), 100)]
-        if not self.schema.partitioned:
+        # after a wait another plan of the same statement may look at the new row's ctid, or not
+        if not self.schema.partitioned and self.schema.solo and self.schema.key:
             choices.append('ctid = (SELECT min(ctid) FROM @t WHERE id = %d)' % n)
             choices.append('ctid = ANY (ARRAY(SELECT ctid FROM @t WHERE id IN (%d, %d)))' % (n, n + 1))
         if self.schema.columns:
@@ -109,7 +115,36 @@ class Statements:
             return 'UPDATE @t t SET v = s.v FROM (VALUES (%d, 1), (%d, 2)) s(id, v) WHERE t.id = s.id%s' % (n, n + 1, returning.replace('*', 't.id, t.v')), 6
         if pick < 0.2:
             return 'UPDATE @t SET id = %d WHERE id = %d%s' % (self.identity(), self.identity(), returning), 6
+        if pick < 0.3:
+            return self.change_several()
+        if pick < 0.35:
+            # what it returns of the table is what the statement began with
+            return ('UPDATE @t t SET %s WHERE %s RETURNING t.id, t::text, (SELECT count(*) FROM @t x WHERE x.v = t.v)' % (self.assignment(), self.where()), 6)
         return 'UPDATE @t SET %s WHERE %s%s' % (self.assignment(), self.where(), returning), 6
+
+    def change_several(self):
+        """Joins with the table itself, and several changes by one statement; each row is changed once."""
+        rng, n = self.rng, self.identity()
+        if not self.schema.key or not self.schema.columns:
+            return self.insert_values()
+        column = rng.choice(self.schema.columns).name
+        return rng.choice([
+            'UPDATE @t t SET v = s.v FROM @t s WHERE t.id = s.id + 1 AND s.id BETWEEN {n} AND {m} RETURNING t.id, s.id, t.v, s.{c}::text',
+            'UPDATE @t t SET (v, {c}) = (SELECT v, {c} FROM @t s WHERE s.id = t.id - 1) WHERE t.id BETWEEN {n} AND {m} RETURNING t.*',
+            'DELETE FROM @t t USING @t s WHERE t.id = s.id + 2 AND s.id IN ({n}, {m}) RETURNING s.id, t::text',
+            'WITH d AS (DELETE FROM @t WHERE id = {n} RETURNING *), u AS (UPDATE @t SET v = 1 WHERE id = {n} + 1 RETURNING *), i AS (INSERT INTO @t (id, v) VALUES ({n} + 77777, 2) RETURNING id) '
+            "SELECT 'd', d::text FROM d UNION ALL SELECT 'u', u::text FROM u UNION ALL SELECT 'i', i::text FROM i UNION ALL SELECT 'n', count(*)::text FROM @t WHERE id BETWEEN {n} AND {m}",
+            'WITH u AS (UPDATE @t SET v = coalesce(v, 0) + 1 WHERE id BETWEEN {n} AND {m} RETURNING id, v) SELECT t.id, t.v, u.v FROM u LEFT JOIN @t t USING (id)',
+            'SELECT id, {c}::text FROM @t t WHERE id IN (SELECT id FROM @t WHERE id BETWEEN {n} AND {m} ORDER BY id FOR UPDATE)',
+            'SELECT id, v FROM @t WHERE id BETWEEN {n} AND {m} ORDER BY id LIMIT 2 FOR UPDATE SKIP LOCKED',
+            'MERGE INTO @t t USING (SELECT id, v, {c} AS c FROM @t WHERE id BETWEEN {n} AND {m}) s ON t.id = s.id + 1 WHEN MATCHED AND t.v > 50 THEN UPDATE SET {c} = s.c '
+            'WHEN MATCHED AND t.v > 30 THEN DELETE WHEN MATCHED THEN UPDATE SET v = s.v WHEN NOT MATCHED AND s.v > 20 THEN INSERT (id, v, {c}) VALUES (s.id + 1, s.v, s.c)']).format(
+                n=n, m=n + rng.choice([1, 3, 5]), c=column), 14
+
+    def procedural(self):
+        """PL/pgSQL over ten rows or so; what it sees on its way is its result."""
+        rng = self.rng
+        return "SELECT diff_walk('@t', %d, %d)" % (rng.randrange(7), self.identity()), 30
 
     def delete(self):
         if self.rng.random() < 0.15:
@@ -125,7 +160,9 @@ class Statements:
         return 'INSERT INTO @t (%s) VALUES %s ON CONFLICT %s%s' % (
             ', '.join(self.schema.names()), self.row(), self.rng.choice([
                 'DO NOTHING', '(id) DO NOTHING', '(id) DO UPDATE SET v = @t.v + excluded.v', '(id) DO UPDATE SET (v, id) = (excluded.v, @t.id)',
-                '(id) DO UPDATE SET v = excluded.v WHERE @t.v < 50']), self.rng.choice(['', '', ' RETURNING *'])), 6
+                '(id) DO UPDATE SET v = excluded.v WHERE @t.v < 50', '(id) DO UPDATE SET v = length(excluded::text) %% 100%s' % ''.join(', %s = excluded.%s' % (c.name, c.name) for c in self.schema.columns[:2]),
+                '(id) DO UPDATE SET v = (SELECT count(*) FROM @t x WHERE x.v = excluded.v)', "(id) DO UPDATE SET v = 5 WHERE @t::text <> excluded::text"]),
+            self.rng.choice(['', '', ' RETURNING *', ' RETURNING id, @t::text'])), 6
 
     def merge(self):
         if not self.schema.key:
@@ -170,6 +207,8 @@ class Statements:
 
     def read(self):
         rng = self.rng
+        if rng.random() < 0.5:
+            return Queries(self).any(), 0
         column = rng.choice(self.schema.columns).name if self.schema.columns else 'v'
         return rng.choice([
             'SELECT * FROM @t WHERE %s' % self.where(), 'SELECT * FROM @t WHERE %s' % self.condition(), 'SELECT count(*), sum(v) FROM @t WHERE %s' % self.condition(),
@@ -184,7 +223,7 @@ class Statements:
 
     def statement(self, alone):
         rng = self.rng
-        kinds = [(20, self.insert), (4, self.insert_many), (24, self.update), (13, self.delete), (8, self.upsert), (4, self.merge), (6, self.lock), (4, self.subtransactions), (22, self.read)]
+        kinds = [(20, self.insert), (4, self.insert_many), (24, self.update), (13, self.delete), (8, self.upsert), (4, self.merge), (6, self.lock), (4, self.subtransactions), (4, self.procedural if self.schema.key else self.read), (28, self.read)]
         if alone:
             kinds.append((3, self.bulk))
         if self.schema.child:
@@ -197,7 +236,7 @@ class Statements:
         """number: for new names."""
         rng, schema = self.rng, self.schema
         column = rng.choice(schema.columns) if schema.columns else None
-        choices = ['add', 'add', 'index', 'index', 'truncate', 'reindex', 'notnull', 'default', 'noop']
+        choices = ['add', 'add', 'index', 'index', 'truncate', 'reindex', 'notnull', 'default', 'noop', 'check', 'validate', 'generated', 'statistics']
         choices += ['drop', 'type', 'type', 'rename'] if column else []
         choices += ['drop index', 'cluster'] if schema.indexes else []
         pick = rng.choice(choices)
@@ -229,8 +268,16 @@ class Statements:
             return 'TRUNCATE @t%s' % rng.choice(['', ' CASCADE', ' RESTART IDENTITY']), None
         if pick == 'notnull' and column:
             return 'ALTER TABLE @t ALTER %s %s NOT NULL' % (column.name, rng.choice(['SET', 'DROP'])), None
+        if pick == 'check':
+            return 'ALTER TABLE @t ADD CONSTRAINT k%d CHECK (%s) NOT VALID' % (number % 3, self.condition()), None
+        if pick == 'validate':
+            return rng.choice(['ALTER TABLE @t VALIDATE CONSTRAINT k%d', 'ALTER TABLE @t DROP CONSTRAINT IF EXISTS k%d']) % (number % 3), None
+        if pick == 'generated':
+            return 'ALTER TABLE @t ADD h%d text GENERATED ALWAYS AS (coalesce(v, 3) %% 3 || \'x\') STORED' % (number % 3), None
+        if pick == 'statistics':
+            return 'CREATE STATISTICS IF NOT EXISTS @t_s ON id, v FROM @t', None
         if pick == 'default' and column:
-            return 'ALTER TABLE @t ALTER %s SET DEFAULT %s' % (column.name, column.value(rng)), None
+            return rng.choice(['ALTER TABLE @t ALTER %s SET DEFAULT %s' % (column.name, column.value(rng)), 'ALTER TABLE @t ALTER %s SET STORAGE EXTENDED' % column.name]), None
         return 'ALTER TABLE @t ALTER v SET STATISTICS %d' % rng.choice([1, 100]), None
 
     @staticmethod

@@ -110,7 +110,7 @@ class Session:
         self.heap, self.magic = (Connection(t) for t in tables)
         self.open = False           # in a transaction block
         self.failed = False         # aborted, waits for rollback
-        self.savepoints = []        # (name, schema)
+        self.savepoints = []        # (name, schema, cursors)
         self.cursors = []
         self.waiting = False
         self.rows = 0               # an upper bound of the rows locked
@@ -144,19 +144,21 @@ class Game:
         self.am = options.access_method
         self.tables = ('diff_heap', 'diff_other')
         self.control = Connection('')
-        self.control.run(diff_schema.SETUP)
+        problem = self.control.run(diff_schema.SETUP)
+        if 'ERROR' in problem:
+            raise SystemExit('FAILED: ' + problem)
         for gid in self.control.run("SELECT gid FROM pg_prepared_xacts WHERE gid LIKE 'diff%'").split('\n'):
             if gid:         # of a run that was ended
                 self.control.run("ROLLBACK PREPARED '%s'" % gid)
         self.can_prepare = self.control.run('SHOW max_prepared_transactions') != '0'
-        self.side = Session(0, self.tables)
         count = self.rng.choice([1, options.sessions, options.sessions])
         self.schema = Schema(self.rng, count == 1, self.index_methods())
+        self.side = Session(1 if self.schema.temporary else 0, self.tables)
         self.next_name = 100
         self.pending = []           # prepared transactions: (number, schema before it)
         self.counts = {}
         self.create()
-        self.sessions = [Session(i + 1, self.tables) for i in range(count)]
+        self.sessions = [self.side] if self.schema.temporary else [Session(i + 1, self.tables) for i in range(count)]
 
     def index_methods(self):
         """Those that the access method has; a probe each time, since it may get more."""
@@ -266,7 +268,7 @@ class Game:
                 self.fail('maintenance waits for a lock')
             return None
         self.note('%s: %s' % (self.am, sql))
-        self.script.append(('magic', 0, sql))
+        self.script.append(('magic', self.side.number, sql))
         result = self.side.magic.run(sql)
         if 'ERROR:' in result:
             self.fail(result)
@@ -279,7 +281,7 @@ class Game:
         for table, am, connection in zip(self.tables, ('heap', self.am), (self.side.heap, self.side.magic)):
             for sql in self.schema.create(random.Random(seed), am):
                 self.note('%s: %s' % (am, sql))
-                self.script.append(('heap' if connection is self.side.heap else 'magic', 0, sql))
+                self.script.append(('heap' if connection is self.side.heap else 'magic', self.side.number, sql))
                 result = connection.run('SET client_min_messages = error; ' + sql)
                 if 'ERROR' in result:
                     self.fail(result)
@@ -305,7 +307,7 @@ class Game:
         rng = self.rng
         before, changed = session.schema, session.ddl
         sql = 'ROLLBACK' if session.failed else rng.choice(['COMMIT', 'COMMIT', 'ROLLBACK'])
-        if not session.failed and self.can_prepare and rng.random() < 0.1:
+        if not session.failed and self.can_prepare and not self.schema.temporary and rng.random() < 0.1:
             number = self.number()
             session.end()
             self.settle(session, "PREPARE TRANSACTION '@t %d'" % number)
@@ -365,20 +367,20 @@ class Game:
         elif pick < 0.20:
             name = 's%d' % len(session.savepoints)
             self.settle(session, 'SAVEPOINT ' + name)
-            session.savepoints.append((name, self.schema.copy()))
+            session.savepoints.append((name, self.schema.copy(), list(session.cursors)))
         elif pick < 0.26 and session.savepoints:
             self.rollback_to(session)
         elif pick < 0.29 and session.savepoints:
             i = rng.randrange(len(session.savepoints))
             self.settle(session, 'RELEASE ' + session.savepoints[i][0])
             del session.savepoints[i:]
-        elif pick < 0.33 and len(session.savepoints) == 0:
+        elif pick < 0.33:
             name = 'cur%d' % self.number()
             self.settle(session, 'DECLARE %s SCROLL CURSOR %s FOR SELECT * FROM @t t %s ORDER BY id, v, t::text' % (
                 name, rng.choice(['', '', '', 'WITH HOLD']), rng.choice(['', 'WHERE ' + self.statements.where(), 'WHERE id > 0'])))
             session.cursors.append(name)
             session.cursor = True
-        elif pick < 0.40 and session.cursors and len(session.savepoints) == 0:
+        elif pick < 0.40 and session.cursors:
             self.settle(session, 'FETCH %s FROM %s' % (rng.choice(['3', '20', 'BACKWARD 5', 'FIRST', 'LAST', 'ABSOLUTE 7', 'RELATIVE -2']),
                                                        rng.choice(session.cursors)))
         elif pick < 0.43 and self.schema.key and len(session.savepoints) == 0:
@@ -427,13 +429,13 @@ class Game:
 
     def rollback_to(self, session):
         i = self.rng.randrange(len(session.savepoints))
-        name, schema = session.savepoints[i]
+        name, schema, cursors = session.savepoints[i]
         self.settle(session, 'ROLLBACK TO ' + name)
         if session.ddl:
             self.schema = schema.copy()
         del session.savepoints[i + 1:]
         session.failed = False
-        session.cursors = []
+        session.cursors = list(cursors)
         session.current = None
 
     def unblock(self, waiter):
@@ -453,7 +455,7 @@ class Game:
     def maintain(self):
         rng = self.rng
         pick = rng.random()
-        if any(s.ddl for s in self.sessions) or any(changed for _, _, changed in self.pending):
+        if any(s.ddl for s in self.sessions) or any(changed for _, _, changed in self.pending) or self.schema.temporary and not self.idle():
             return
         if pick < 0.2:
             # heap waits five seconds for the lock that it needs to truncate, and to freeze for cursors on a page
@@ -484,7 +486,8 @@ class Game:
             self.check()
 
     def leaves(self):
-        return ['@t_p%d' % i for i in range(3)] if self.schema.partitioned else ['@t']
+        """The tables of the access method."""
+        return ['@t_p%d' % i for i in range(3) if not (self.schema.mixed and i == 1)] if self.schema.partitioned else ['@t']
 
     def check(self):
         """Everything, by every kind of scan; called when no transaction is open."""
@@ -537,7 +540,7 @@ class Game:
             self.finish_prepared()
         self.check()
         rows = self.side.heap.run('SELECT count(*) FROM %s' % self.tables[0])
-        for session in self.sessions + [self.side]:
+        for session in set(self.sessions + [self.side]):
             session.heap.close()
             session.magic.close()
         self.control.close()

@@ -20,3 +20,18 @@ do $$ begin insert into pa values (-10,-10); begin alter table pa add c int defa
 select * from pa where id between -12 and -10 order by id;
 select problems('pa');
 drop materialized view pm; drop table pa, pc;
+-- a client that sets a savepoint before every statement and releases none; some are rolled back
+create table ps (id int primary key, v text);
+\set ECHO none
+begin;
+insert into ps values (0);
+select format('savepoint s%s', g % 200), format('insert into ps values (%s)', g), format('update ps set v = %L where id = %s', 'u' || g, g - 1) from generate_series(1, 300) g \gexec
+select count(*), count(v), max(v) from ps;
+rollback to s150; select count(*), count(v), max(v) from ps;
+select format('savepoint s%s', g), format('delete from ps where id = %s', g), format('insert into ps values (%s)', g) from generate_series(60, 240) g \gexec
+rollback to s200; select count(*), count(v), max(v) from ps;
+\set ECHO all
+commit; select count(*), count(v), max(v), sum(id) from ps;
+insert into ps values (151); insert into ps values (260);
+select problems('ps');
+drop table ps;

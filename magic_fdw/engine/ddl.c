@@ -347,6 +347,18 @@ without_maintenance_workers(void)
 	return level;
 }
 
+/*
+ * What is pending when a subtransaction begins stays so until it has ended, and so do its reserved row ranges.
+ * Clients set savepoints before every statement and release none: there shall be room for more of them.
+ */
+static void
+flush_before_savepoint(Node *node)
+{
+	if (IsTransactionState() && IsA(node, TransactionStmt) &&
+		((TransactionStmt *) node)->kind == TRANS_STMT_SAVEPOINT && reserved_crowded())
+		(void) writer_flush_all();
+}
+
 static void
 process_utility(PlannedStmt *statement, const char *query, bool read_only,
 				ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
@@ -355,6 +367,7 @@ process_utility(PlannedStmt *statement, const char *query, bool read_only,
 	Node *node = statement->utilityStmt;
 	int guc_level = 0;
 
+	flush_before_savepoint(node);
 	if (IsTransactionState() && !IsA(node, TransactionStmt))
 	{
 		/* Utility commands may look at files and catalogs directly. */

@@ -83,6 +83,7 @@ extern void reserved_set_appended(uint64 storage, RowNumber first, RowNumber app
 extern void reserved_remove(uint64 storage, RowNumber first);
 extern void reserved_remove_all(void);
 extern int reserved_room(void);
+extern bool reserved_crowded(void);
 extern bool reserved_find(uint64 storage, RowNumber row, ReservedRange *out);
 extern ReservedRange *reserved_list(uint64 storage, int *count);
 

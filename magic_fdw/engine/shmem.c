@@ -172,6 +172,13 @@ reserved_room(void)
 	return RANGES_PER_BACKEND - (int) pg_atomic_read_u32(count_of(my_slot()));
 }
 
+/* Has this backend published half of the ranges that it may? */
+bool
+reserved_crowded(void)
+{
+	return reserved_room() <= RANGES_PER_BACKEND / 2;
+}
+
 static int
 find_own(BackendSlot *slot, uint64 storage, RowNumber first)
 {

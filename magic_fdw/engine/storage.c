@@ -423,7 +423,10 @@ storage_reserve_rows(Relation rel, uint64 wanted, ReservedRange *publish)
 	}
 	if (!published)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						errmsg("too many magic tables written in enclosing subtransactions")));
+						errmsg("too many enclosing subtransactions have written to magic tables"),
+						errdetail("What they have written before the next one began can be stored "
+								  "only when it has ended."),
+						errhint("Nest fewer blocks that have exception handlers.")));
 	GenericXLogFinish(state);
 	UnlockReleaseBuffer(buffer);
 	raise_in_old_files(publish->storage, first + wanted);

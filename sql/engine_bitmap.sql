@@ -49,10 +49,44 @@ CREATE VIEW bm_check AS SELECT q, b.* FROM (VALUES
 	('SELECT count(*) FROM bm x JOIN bm y ON x.a = y.a WHERE x.id < 300'),
 	('SELECT count(*) FROM bm WHERE id < 0')) v(q), by_bitmap(q) b;
 SELECT seq, same, is_bitmap FROM bm_check;
--- lossy: the bitmap does not fit
+-- lossy: some 900 blocks of 291 rows fit into 64 kB, so it takes a larger table
+CREATE TABLE bl (id int, a int);
+INSERT INTO bl SELECT g, (g::bigint * 7919 % 9973)::int FROM generate_series(1, 360000) g;
+DELETE FROM bl WHERE id % 89 = 0 OR id BETWEEN 200000 AND 210000;
+CREATE INDEX bl_a ON bl (a);
+ANALYZE bl;
+CREATE FUNCTION is_lossy(q text) RETURNS bool LANGUAGE plpgsql AS
+$$
+DECLARE
+	line text;
+BEGIN
+	SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_seqscan = off;
+	FOR line IN EXECUTE 'EXPLAIN (ANALYZE, COSTS off, TIMING off) ' || q LOOP
+		IF line LIKE '%Heap Blocks: exact=% lossy=%' THEN
+			RETURN true;
+		END IF;
+	END LOOP;
+	RETURN false;
+END $$;
+CREATE VIEW bl_check AS SELECT q, b.* FROM (VALUES
+	('SELECT count(*) || '' '' || sum(id) FROM bl WHERE a < 200'),
+	('SELECT count(*) || '' '' || sum(id) FROM bl WHERE a BETWEEN 500 AND 700 AND id % 291 < 2'),
+	('SELECT count(*) || '' '' || sum(id) FROM bl WHERE a < 80 OR a > 9880')) v(q), by_bitmap(q) b;
 SET work_mem = '64kB';
-SELECT bool_and(same), bool_and(is_bitmap) FROM bm_check;
+SELECT seq, same, is_bitmap, is_lossy(q) FROM bl_check;
+BEGIN;
+INSERT INTO bl SELECT g, 50 FROM generate_series(400000, 410000) g;
+DELETE FROM bl WHERE a = 60 OR id < 1000;
+SELECT seq, same FROM bl_check;
+SAVEPOINT s;
+DELETE FROM bl WHERE a BETWEEN 20 AND 30;
+SELECT seq, same FROM bl_check;
+ROLLBACK;
+SELECT merge('bl');
+SELECT seq, same FROM bl_check;
 RESET work_mem;
+DROP VIEW bl_check;
+DROP TABLE bl;
 -- pending rows and deletions, at several levels
 BEGIN;
 INSERT INTO bm SELECT g, 5, 17, '{5,7}', '{"k":3}', 'w7 x1' FROM generate_series(30001, 32000) g;

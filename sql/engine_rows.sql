@@ -38,6 +38,25 @@ SELECT count(*) FROM ro WHERE ctid > '(4294967295,65535)';
 SELECT count(*) FROM ro WHERE ctid < '(0,0)';
 SELECT count(*) FROM ro WHERE ctid <= '(4294967295,65535)';
 SELECT id FROM ro WHERE ctid = (SELECT min(ctid) FROM ro) AND id = 2;
+-- bounds at the first and the last row of what one statement has written, committed and pending
+CREATE TABLE ro_parts (id int);
+INSERT INTO ro_parts SELECT generate_series(1, 100);
+INSERT INTO ro_parts SELECT generate_series(101, 200);
+CREATE FUNCTION ro_between(a int, b int) RETURNS TABLE (first int, last int, n bigint) LANGUAGE sql AS
+$$
+	SELECT min(id), max(id), count(*) FROM ro_parts
+	 WHERE ctid >= (SELECT ctid FROM ro_parts WHERE id = a) AND ctid <= (SELECT ctid FROM ro_parts WHERE id = b);
+$$;
+SELECT a, b, r.* FROM (VALUES (1, 100), (1, 101), (100, 101), (100, 100), (101, 101), (101, 200), (200, 200)) v(a, b), ro_between(a, b) r;
+BEGIN;
+SAVEPOINT s;
+INSERT INTO ro_parts SELECT generate_series(201, 250);
+SAVEPOINT s;
+INSERT INTO ro_parts SELECT generate_series(251, 300);
+SELECT a, b, r.* FROM (VALUES (200, 201), (201, 201), (250, 251), (1, 251), (250, 250), (251, 300), (300, 300)) v(a, b), ro_between(a, b) r;
+ROLLBACK;
+DROP FUNCTION ro_between;
+DROP TABLE ro_parts;
 BEGIN;
 DECLARE c SCROLL CURSOR FOR SELECT id FROM ro WHERE ctid >= :'a' AND ctid < :'b' AND id < 1004;
 FETCH ALL FROM c;

@@ -241,7 +241,7 @@ merge_packs(Merge *merge, int from, int to)
 	pack_writer_reset(merge->writer);
 	for (int i = from; i < to; i++)
 	{
-		directory_delete(&packs[i]);
+		directory_delete(merge->storage, &packs[i]);
 		if (packs[i].extent.pages > 0)
 			free_extent_insert(merge->storage, &packs[i].extent);
 		merge->freed += packs[i].extent.pages;
@@ -445,7 +445,7 @@ move_packs_down(Merge *merge, uint64 room)
 		if (!storage_copy_pack_down(merge->rel, &packs[i].extent, packs[i].length, &moved.extent))
 			continue;
 		directory_insert(merge->storage, &moved, GetCurrentCommandId(true));
-		directory_delete(&packs[i]);
+		directory_delete(merge->storage, &packs[i]);
 		free_extent_insert(merge->storage, &packs[i].extent);
 		room -= packs[i].extent.pages;
 		merge->freed += packs[i].extent.pages;
@@ -573,7 +573,7 @@ tidy_deltas(Merge *merge, TransactionId horizon)
 		if (rest == NULL || folded != NULL || end - i >= DELTAS_TO_JOIN)
 		{
 			for (int d = i; d < end; d++)
-				delta_delete(&tidy.old[d].tid);
+				delta_delete(merge->storage, block, &tidy.old[d].tid);
 			if (rest != NULL)
 				delete_rows_of_block(merge->storage, block, rest, GetCurrentCommandId(true));
 			merge->deltas_changed = true;

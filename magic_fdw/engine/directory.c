@@ -274,13 +274,14 @@ directory_insert(uint64 storage, const PackEntry *entry, CommandId cid)
 
 /* Deletes a directory row; 40001 if another transaction has replaced the pack. */
 void
-directory_delete(const PackEntry *entry)
+directory_delete(uint64 storage, const PackEntry *entry)
 {
 	ItemPointerData tid = entry->tid;
 
 	if (!meta_delete(META_PACK, &tid, true))
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 						errmsg("packs were merged or removed concurrently")));
+	pack_removals_bump(storage, entry->first);
 }
 
 /* Is the row, just returned by a scan under SnapshotAny, dead for every snapshot? */
@@ -430,12 +431,27 @@ directory_load_any(uint64 storage, TransactionId horizon)
 bool
 directory_find(uint64 storage, RowNumber row, Snapshot snapshot, PackEntry *entry)
 {
+	bool lasting;
+	uint64 removals;
+
+	return directory_find_lasting(storage, row, snapshot, entry, &lasting, &removals);
+}
+
+/*
+ * The same. *lasting: the row is committed, if the snapshot is an MVCC one, and nobody had begun to delete it
+ * when pack_removals_read() was *removals.
+ */
+bool
+directory_find_lasting(uint64 storage, RowNumber row, Snapshot snapshot, PackEntry *entry,
+					   bool *lasting, uint64 *removals)
+{
 	Relation table, index;
 	ScanKeyData key[2];
 	SysScanDesc scan;
 	HeapTuple tuple;
 	bool found = false;
 
+	*lasting = false;
 	if (IsBinaryUpgrade)
 		return false;
 	meta_open_or_raise(META_PACK, AccessShareLock, &table, &index);
@@ -451,6 +467,11 @@ directory_find(uint64 storage, RowNumber row, Snapshot snapshot, PackEntry *entr
 		{
 			read_pack_entry(table, tuple, entry);
 			found = true;
+			/* in this order, see directory_cache.c */
+			*removals = pack_removals_read(storage, entry->first);
+			*lasting = (((volatile HeapTupleHeaderData *) tuple->t_data)->t_infomask &
+						HEAP_XMAX_INVALID) != 0 &&
+					   !TransactionIdIsCurrentTransactionId(entry->xmin);
 		}
 	}
 	systable_endscan_ordered(scan);
@@ -524,6 +545,7 @@ delta_insert(uint64 storage, uint64 block, const uint8 *entries, int length, Com
 	values[0] = Int64GetDatum(storage);
 	values[1] = Int64GetDatum(block);
 	values[2] = PointerGetDatum(data);
+	delta_log_begin(storage, block, entries, length);
 	meta_insert(META_DELTA, values, nulls, 2, cid);
 	pfree(data);
 }
@@ -580,10 +602,11 @@ delta_scan(uint64 storage, int64 block, Snapshot snapshot, DeltaCallback callbac
 	meta_close(table, index);
 }
 
-/* Deletes a delta; 40001 if another transaction has done so. */
+/* Deletes a delta of the block; 40001 if another transaction has done so. */
 void
-delta_delete(ItemPointer tid)
+delta_delete(uint64 storage, uint64 block, ItemPointer tid)
 {
+	delta_log_begin(storage, block, NULL, 0);
 	if (!meta_delete(META_DELTA, tid, true))
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 						errmsg("deletions were merged concurrently")));

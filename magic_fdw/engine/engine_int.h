@@ -107,6 +107,44 @@ extern bool merge_done(uint64 storage, uint32 counted, uint32 remaining);
 /* A random number of this run of the server. */
 extern uint32 page_secret(void);
 
+/* Moves when directory rows that begin at the row number are deleted, of this storage or others. */
+extern uint64 pack_removals_read(uint64 storage, RowNumber first);
+extern void pack_removals_bump(uint64 storage, RowNumber first);
+
+/* ---------------------------------------------------------------- delta_log.c */
+
+/* Rows that a note can name, and what it says of more. */
+#define DELTA_NOTE_ROWS 3
+#define DELTA_NOTE_REREAD PG_UINT16_MAX
+
+/* One transaction's deltas of one delete block; compared as bytes. */
+typedef struct DeltaNote
+{
+	uint64 storage;
+	uint64 block;
+	Oid database; /* a copied database has the same storages */
+	TransactionId xid;
+	uint16 n; /* rows; 0: aborted */
+	uint16 offsets[DELTA_NOTE_ROWS];
+} DeltaNote;
+
+StaticAssertDecl(sizeof(DeltaNote) == 32, "notes of deltas have no padding");
+
+/* Ended notes that a log keeps. */
+#define DELTA_LOG_NOTES 32
+
+extern Size delta_log_shmem_size(void);
+extern void delta_log_shmem_startup(void);
+extern void delta_log_begin(uint64 storage, uint64 block, const uint8 *entries, int length);
+extern void delta_log_end(bool committed);
+extern void delta_log_prepared(void);
+extern void delta_log_subtransaction_ends(SubTransactionId subid, SubTransactionId parent,
+										  bool aborted);
+extern uint32 delta_log_own_writes(uint64 storage, uint64 block);
+extern uint64 delta_log_position(uint64 storage, uint64 block);
+extern bool delta_log_read(uint64 storage, uint64 block, uint16 offset, uint64 *position,
+						   DeltaNote *notes, int *n, bool *touched);
+
 /* ---------------------------------------------------------------- storage.c */
 
 #define MAGIC_FORMAT_VERSION 1
@@ -198,10 +236,12 @@ typedef struct PackList
 
 extern void directory_lock_for_write(void);
 extern void directory_insert(uint64 storage, const PackEntry *entry, CommandId cid);
-extern void directory_delete(const PackEntry *entry);
+extern void directory_delete(uint64 storage, const PackEntry *entry);
 extern PackList *directory_load(uint64 storage, Snapshot snapshot, RowNumber from, RowNumber to);
 extern PackList *directory_load_any(uint64 storage, TransactionId horizon);
 extern bool directory_find(uint64 storage, RowNumber row, Snapshot snapshot, PackEntry *entry);
+extern bool directory_find_lasting(uint64 storage, RowNumber row, Snapshot snapshot,
+								   PackEntry *entry, bool *lasting, uint64 *removals);
 extern void directory_forget_storage(uint64 storage);
 extern Extent *directory_references(uint64 storage, TransactionId horizon, int *count);
 
@@ -219,7 +259,7 @@ typedef struct DeltaRow
 typedef void (*DeltaCallback)(const DeltaRow *row, void *arg);
 extern void delta_scan(uint64 storage, int64 block, Snapshot snapshot, DeltaCallback callback,
 					   void *arg);
-extern void delta_delete(ItemPointer tid);
+extern void delta_delete(uint64 storage, uint64 block, ItemPointer tid);
 
 extern void free_extent_insert(uint64 storage, const Extent *extent);
 typedef struct FreeExtent
@@ -235,6 +275,11 @@ extern bool directory_next_storage(uint64 after, TransactionId horizon, uint64 *
 								   bool *settled);
 extern int orphans_sweep(void);
 extern Oid magic_table_oid(const char *name);
+
+/* ---------------------------------------------------------------- directory_cache.c */
+
+extern bool known_pack_find(uint64 storage, RowNumber row, Snapshot snapshot, PackEntry *entry,
+							bool *owned);
 
 /* ---------------------------------------------------------------- stored_pack.c */
 
@@ -344,11 +389,17 @@ typedef struct DeltaCursor
 extern int delta_encode(const DeltaEntry *entries, int n, uint8 *out, int room, int *length);
 extern bool delta_next(const uint8 **p, const uint8 *end, DeltaCursor *cursor, DeltaEntry *entry);
 extern bool deleted_probe(uint64 storage, RowNumber row, Snapshot snapshot, DeleteInfo *info);
+
+/* ---------------------------------------------------------------- delete_cache.c */
+
 extern bool deleted_latest(uint64 storage, RowNumber row, DeleteInfo *info);
+extern bool deleted_known(Relation rel, uint64 storage, RowNumber row, Snapshot snapshot,
+						  bool *deleted, bool *all_dead);
 extern bool deleted_settled(uint64 storage, RowNumber row);
-extern void deleted_latest_forget(void);
+extern void deleted_latest_forget(bool ended);
 extern uint64 deleted_latest_loads(void);
 extern uint64 completions_read(void);
+extern uint64 next_xid_read(void);
 
 /* ---------------------------------------------------------------- writer.c */
 

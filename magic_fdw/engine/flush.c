@@ -142,8 +142,8 @@ typedef struct DeltaFlush
 	RelWrite *write;
 	SubTransactionId subid;
 	bool join;
-	BufferedDelete *own; /* DELETE_BLOCK_ROWS */
-	DeltaEntry *entries; /* as many */
+	BufferedDelete *own; /* as many as are buffered, DELETE_BLOCK_ROWS at most */
+	DeltaEntry *entries; /* the same */
 	uint8 *bytes;		 /* DELTA_ROOM */
 	uint64 flushed;
 } DeltaFlush;
@@ -215,11 +215,13 @@ flush_deletes(RelWrite *write, Relation rel, bool join)
 {
 	DeltaFlush flush = {
 		.write = write, .subid = GetCurrentSubTransactionId(), .join = join, .flushed = 0};
+	Size most;
 
 	if (!rel_write_has_deletes(write))
 		return;
-	flush.own = palloc(sizeof(BufferedDelete) * DELETE_BLOCK_ROWS);
-	flush.entries = palloc(sizeof(DeltaEntry) * DELETE_BLOCK_ROWS);
+	most = (Size) Min(delete_buffer_count(write->deletes), DELETE_BLOCK_ROWS);
+	flush.own = palloc(sizeof(BufferedDelete) * most);
+	flush.entries = palloc(sizeof(DeltaEntry) * most);
 	flush.bytes = palloc(DELTA_ROOM);
 	CheckForSerializableConflictIn(rel, NULL, InvalidBlockNumber);
 	delete_buffer_walk(write->deletes, flush_delete_block, &flush);
@@ -424,7 +426,7 @@ discard_subtransaction(SubTransactionId subid)
 	while ((write = hash_seq_search(&seq)) != NULL)
 		discard_owned(write, subid);
 	flush_count++;
-	deleted_latest_forget();
+	deleted_latest_forget(false);
 }
 
 /* The counters of the storages whose metadata this transaction changed move. */
@@ -447,7 +449,7 @@ forget_transaction(void)
 {
 	rel_write_forget_all();
 	reserved_remove_all();
-	deleted_latest_forget();
+	deleted_latest_forget(true);
 	row_readers_forget(true);
 	storage_transaction_ends();
 }
@@ -543,17 +545,20 @@ transaction_callback(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 			/* visible since ProcArrayEndTransaction, locks still held */
 			bump_counters();
+			delta_log_end(true);
 			queue_due_tables();
 			forget_transaction();
 			break;
 		case XACT_EVENT_ABORT:
 			key_share_prepared();
+			delta_log_end(false);
 			/* it may have failed after it was made the one to tell */
 			queue_due_tables();
 			forget_transaction();
 			break;
 		case XACT_EVENT_PREPARE:
 			key_share_prepared();
+			delta_log_prepared();
 			forget_transaction();
 			break;
 		case XACT_EVENT_PARALLEL_PRE_COMMIT:
@@ -575,9 +580,11 @@ subtransaction_callback(SubXactEvent event, SubTransactionId my_subid,
 		case SUBXACT_EVENT_ABORT_SUB:
 			discard_subtransaction(my_subid);
 			storage_subtransaction_ends(my_subid, parent_subid, true);
+			delta_log_subtransaction_ends(my_subid, parent_subid, true);
 			break;
 		case SUBXACT_EVENT_COMMIT_SUB:
 			storage_subtransaction_ends(my_subid, parent_subid, false);
+			delta_log_subtransaction_ends(my_subid, parent_subid, false);
 			break;
 		case SUBXACT_EVENT_START_SUB:
 			break;

@@ -345,6 +345,7 @@ locate_in_packs(RowReader *reader, RowNumber row, Snapshot snapshot, RowPlace *p
 {
 	PackEntry entry = {0};
 	bool found;
+	bool owned = false;
 
 	use_snapshot(reader, snapshot);
 	if (reader->packs == NULL && ++reader->lookups > LOOKUPS_BEFORE_LOAD)
@@ -352,14 +353,14 @@ locate_in_packs(RowReader *reader, RowNumber row, Snapshot snapshot, RowPlace *p
 	if (reader->packs != NULL)
 		found = find_in_list(reader->packs, row, &entry);
 	else
-		found = directory_find(reader->storage, row, snapshot, &entry);
+		found = known_pack_find(reader->storage, row, snapshot, &entry, &owned);
 	if (!found)
 		return false;
 	if (unlikely(stored_packs_skipped(reader->rel)) &&
 		!stored_pack_sound(reader->rel, &entry, reader->desc))
 		return false;
 	place->reader = open_pack(reader, &entry);
-	if (reader->packs == NULL && entry.inline_bytes)
+	if (owned && entry.inline_bytes)
 		pfree(entry.inline_bytes);
 	if (!pack_find(place->reader, (uint32) (row - entry.first), &place->index))
 	{
@@ -418,21 +419,15 @@ locate_latest(RowReader *reader, RowNumber row, RowPlace *place)
 {
 	PackEntry entry = {0};
 	bool covered;
-	bool listed = latest_list_valid(reader);
+	bool owned = false;
 
-	covered = listed && find_in_list(reader->latest_packs, row, &entry);
+	covered = latest_list_valid(reader) && find_in_list(reader->latest_packs, row, &entry);
 	if (!covered)
-	{
-		Snapshot latest = latest_snapshot_register();
-
-		covered = directory_find(reader->storage, row, latest, &entry);
-		UnregisterSnapshot(latest);
-		listed = false;
-	}
+		covered = known_pack_find(reader->storage, row, NULL, &entry, &owned);
 	if (!covered)
 		return LOOKUP_UNCOVERED;
 	place->reader = open_pack(reader, &entry);
-	if (!listed && entry.inline_bytes)
+	if (owned && entry.inline_bytes)
 		pfree(entry.inline_bytes);
 	if (!pack_find(place->reader, (uint32) (row - entry.first), &place->index))
 		return LOOKUP_HOLE;
@@ -486,6 +481,7 @@ static bool
 deleted_for(RowReader *reader, RowNumber row, Snapshot snapshot, bool *all_dead)
 {
 	DeleteInfo info;
+	bool deleted;
 
 	if (writer_find_delete(reader->storage, row, &info) && info.cmax < snapshot->curcid)
 		return true;
@@ -498,6 +494,8 @@ deleted_for(RowReader *reader, RowNumber row, Snapshot snapshot, bool *all_dead)
 			*all_dead = delete_map_contains(reader->settled, row);
 		return true;
 	}
+	if (deleted_known(reader->rel, reader->storage, row, snapshot, &deleted, all_dead))
+		return deleted;
 	if (!deleted_probe(reader->storage, row, snapshot, &info))
 		return false;
 	if (all_dead)

@@ -8,12 +8,15 @@
  * Ranges are published before any index entry of theirs exists (inside the metapage's lock) and removed
  * after the directory row is inserted, or at abort.
  *
+ * The removal counters tell of directory rows that were deleted, see directory_cache.c.
+ *
  * The change counters answer "can the metadata of this storage have changed since ...?". A counter moves
  * when a transaction that wrote packs or deltas has become visible and before its row locks are released,
  * so who reads an unchanged counter after getting a row's lock has seen every deletion of the row.
  */
 #include "engine/engine_int.h"
 
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/ipc.h"
@@ -24,6 +27,7 @@
 
 #define RANGES_PER_BACKEND 256
 #define CHANGE_COUNTERS 4096
+#define REMOVAL_COUNTERS 4096
 
 /* Directory rows and deltas before a merge is tried. */
 #define MERGE_MIN_WRITES 64
@@ -40,6 +44,7 @@ typedef struct BackendSlot
 typedef struct EngineShared
 {
 	pg_atomic_uint64 change_counters[CHANGE_COUNTERS];
+	pg_atomic_uint64 pack_removals[REMOVAL_COUNTERS];
 	pg_atomic_uint32 writes[CHANGE_COUNTERS];	  /* since the last merge */
 	pg_atomic_uint32 merge_due[CHANGE_COUNTERS];  /* at this many */
 	pg_atomic_uint32 merge_told[CHANGE_COUNTERS]; /* the worker was told */
@@ -84,6 +89,7 @@ request_shmem(void)
 		previous_request_hook();
 	RequestAddinShmemSpace(add_size(shared_size(), range_counts_size()));
 	RequestAddinShmemSpace(key_share_shmem_size());
+	RequestAddinShmemSpace(delta_log_shmem_size());
 	RequestNamedLWLockTranche("magic key share", 1);
 }
 
@@ -106,6 +112,8 @@ startup_shmem(void)
 			pg_atomic_init_u32(&shared->merge_due[i], MERGE_MIN_WRITES);
 			pg_atomic_init_u32(&shared->merge_told[i], 0);
 		}
+		for (int i = 0; i < REMOVAL_COUNTERS; i++)
+			pg_atomic_init_u64(&shared->pack_removals[i], 0);
 		if (!pg_strong_random(&shared->page_secret, sizeof(shared->page_secret)))
 			ereport(FATAL, (errcode(ERRCODE_INTERNAL_ERROR),
 							errmsg("could not generate a random number")));
@@ -117,6 +125,7 @@ startup_shmem(void)
 		}
 	}
 	key_share_shmem_startup();
+	delta_log_shmem_startup();
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -375,4 +384,30 @@ change_counter_bump(uint64 storage)
 {
 	/* a full barrier */
 	pg_atomic_fetch_add_u64(change_counter(storage), 1);
+}
+
+static pg_atomic_uint64 *
+removal_counter(uint64 storage, RowNumber first)
+{
+	return &shared->pack_removals[hash_combine64(storage, murmurhash32((uint32) first ^
+																	   (uint32) (first >> 32))) %
+								  REMOVAL_COUNTERS];
+}
+
+/* How often directory rows that begin at the row number have been marked deleted. */
+uint64
+pack_removals_read(uint64 storage, RowNumber first)
+{
+	uint64 value = pg_atomic_read_u64(removal_counter(storage, first));
+
+	pg_read_barrier();
+	return value;
+}
+
+/* The caller has marked one deleted, and its transaction is still running. */
+void
+pack_removals_bump(uint64 storage, RowNumber first)
+{
+	/* a full barrier */
+	pg_atomic_fetch_add_u64(removal_counter(storage, first), 1);
 }

@@ -26,8 +26,12 @@ unset MAGIC_LONG
 cp -r "$MAGIC_SRC" "$MAGIC_TMP/src"
 cd "$MAGIC_TMP/src" || exit 1
 find . '(' -name '*.o' -o -name '*.so' ')' -delete
+# with sanitizers -O3 takes minutes to compile
+export KERNEL_CFLAGS=
 make -s -j2 install PG_CONFIG="$PG_CONFIG" || exit 1
-for module in test/modules/*/; do make -s -C "$module" install PG_CONFIG="$PG_CONFIG" || exit 1; done
+for module in api_test pack_test; do	# those that tests use
+	make -s -j2 -C test/modules/$module install PG_CONFIG="$PG_CONFIG" || exit 1
+done
 
 # first of all: is what should be found found?
 mkdir "$MAGIC_TMP/proof"
@@ -59,9 +63,10 @@ gcc -shared -fPIC -fsanitize=address,undefined -I "$("$PG_CONFIG" --includedir-s
 	-o "$MAGIC_TMP/proof/wrong.so" "$MAGIC_TMP/proof/wrong.c" || exit 1
 "$tree/bin/initdb" -D "$MAGIC_TMP/proof/data" -U postgres -A trust -N >/dev/null || exit 1
 for function in behind_chunk unpinned; do
-	printf "CREATE FUNCTION %s(int) RETURNS int LANGUAGE c AS '%s';\nSELECT %s(0);\n" \
+	# not a pipe: the server that finds it aborts, and a pipe's status would be that
+	grep 'ERROR: AddressSanitizer' < <(printf "CREATE FUNCTION %s(int) RETURNS int LANGUAGE c AS '%s';\nSELECT %s(0);\n" \
 		$function "$MAGIC_TMP/proof/wrong" $function |
-		"$tree/bin/postgres" --single -D "$MAGIC_TMP/proof/data" postgres 2>&1 | grep 'ERROR: AddressSanitizer' ||
+		"$tree/bin/postgres" --single -D "$MAGIC_TMP/proof/data" postgres 2>&1) ||
 		{ echo "the sanitizers do not see $function"; exit 1; }
 done
 

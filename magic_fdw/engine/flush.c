@@ -310,10 +310,17 @@ void
 writer_flush(Relation rel)
 {
 	RelWrite *write;
+	bool push;
 
 	if (rel_writes == NULL || (write = rel_write_find(storage_id(rel))) == NULL || !has_own(write))
 		return;
+	/* a feed ends its writing to a table without a snapshot */
+	push = !ActiveSnapshotSet();
+	if (push)
+		PushActiveSnapshot(GetTransactionSnapshot());
 	flush_write(write, rel, false);
+	if (push)
+		PopActiveSnapshot();
 }
 
 /* Forgets what a subtransaction has pending of a storage. */

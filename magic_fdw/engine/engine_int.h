@@ -202,6 +202,8 @@ typedef struct PagePlace
 extern void page_place_init(PagePlace *place, Relation rel);
 extern void page_fill(Page page, const PagePlace *place, BlockNumber block, const PackBytes *bytes,
 					  uint32 index, TransactionId xid);
+extern void page_note_use(Buffer buffer);
+extern void page_prefetch(Buffer buffer, uint32 start, uint32 length);
 extern void page_check(Relation rel, const PagePlace *place, Buffer buffer, BlockNumber block,
 					   uint32 index);
 extern const char *page_find_problem(const PagePlace *place, Buffer buffer, BlockNumber block,
@@ -296,7 +298,6 @@ typedef struct PagedSource
 	Buffer *pins;	/* one per stream */
 	uint32 npages;	/* of the extent */
 	Buffer *recent; /* with `copies`, by page of the extent: where it was last, or NULL */
-	uint32 reads;	/* of copies */
 } PagedSource;
 
 extern void paged_source_init(PagedSource *source, Relation rel, const Extent *extent,

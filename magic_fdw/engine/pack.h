@@ -122,6 +122,9 @@ struct PackSource
 	 */
 	const uint8 *(*fetch)(PackSource *source, int stream, uint64 offset, uint32 length,
 						  uint8 *scratch);
+
+	/* Asks the processor for bytes that will be fetched soon, as far as they are at hand; or NULL. */
+	void (*prefetch)(PackSource *source, uint64 offset, uint32 length);
 	uint64 length;	 /* bytes in the pack */
 	bool check_data; /* the bytes have no other checksum: check a column's at its first use */
 };
@@ -203,6 +206,13 @@ typedef struct PackDatumBuffer
  */
 extern Datum pack_read_datum(PackReader *reader, int att, uint32 index, PackDatumBuffer *buffer,
 							 bool *isnull);
+
+/*
+ * Attributes first .. end - 1 of a row, those of the set `needed` (a flag for each; NULL: all), will be read by
+ * pack_read_datum(): asks the processor for their bytes. Reads nothing, raises nothing.
+ */
+extern void pack_prefetch_row(PackReader *reader, uint32 index, int first, int end,
+							  const bool *needed);
 
 /*
  * For readers that are asked for single values at random places: decompressed frames of text are kept,

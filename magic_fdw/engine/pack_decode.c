@@ -63,36 +63,52 @@ prefetch_next(PackReader *reader, ReaderColumn *column, int block)
 		__builtin_prefetch(column->payload + column->blocks[block].length + at);
 }
 
+/* Copies a block's validity to column->valid and compares it with the null count. */
+void
+pack_take_validity(ReaderColumn *column, const PackBlock *entry, const uint8 *bytes, int n)
+{
+	int words = (n + 63) / 64;
+	int set = 0;
+
+	memcpy(column->valid, bytes, words * sizeof(uint64));
+	for (int i = 0; i < words; i++)
+		set += pg_popcount64(column->valid[i]);
+	if (set != n - entry->nulls || (n % 64 != 0 && column->valid[words - 1] >> (n % 64) != 0))
+		pack_corrupt(column->att, "a validity bitmap does not match its null count");
+}
+
+/* Sees to it that the whole block's bytes are at column->payload. */
+void
+pack_fetch_block(PackReader *reader, ReaderColumn *column, int block)
+{
+	PackBlock *entry = &column->blocks[block];
+
+	if (column->fetched == block)
+		return;
+	column->fetched = NO_BLOCK;
+	column->payload = pack_fetch(reader, column->att, column->d.offset + entry->offset,
+								 entry->length, &column->scratch, &column->scratch_room);
+	column->fetched = block;
+	prefetch_next(reader, column, block);
+}
+
 const uint8 *
 pack_block_payload(PackReader *reader, ReaderColumn *column, int block, int n, uint32 *left)
 {
 	PackBlock *entry = &column->blocks[block];
 	const uint8 *payload;
 
-	if (column->fetched != block)
-	{
-		column->fetched = NO_BLOCK;
-		column->payload = pack_fetch(reader, column->att, column->d.offset + entry->offset,
-									 entry->length, &column->scratch, &column->scratch_room);
-		column->fetched = block;
-		prefetch_next(reader, column, block);
-	}
+	pack_fetch_block(reader, column, block);
 	payload = column->payload;
 	*left = entry->length;
 	if (entry->nulls > 0 && entry->nulls < n)
 	{
-		int words = (n + 63) / 64;
-		int set = 0;
+		uint32 bytes = pack_validity_bytes(n);
 
-		if (*left < words * sizeof(uint64))
-			pack_corrupt(column->att, "a block is too short");
-		memcpy(column->valid, payload, words * sizeof(uint64));
-		for (int i = 0; i < words; i++)
-			set += pg_popcount64(column->valid[i]);
-		if (set != n - entry->nulls || (n % 64 != 0 && column->valid[words - 1] >> (n % 64) != 0))
-			pack_corrupt(column->att, "a validity bitmap does not match its null count");
-		payload += words * sizeof(uint64);
-		*left -= words * sizeof(uint64);
+		pack_need_bytes(column, *left, bytes);
+		pack_take_validity(column, entry, payload, n);
+		payload += bytes;
+		*left -= bytes;
 	}
 	return payload;
 }
@@ -144,29 +160,37 @@ spread_codes(ReaderColumn *column, const void *packed, int lane, int n)
 				*to++ = heads[run];                                                                \
 	} while (0)
 
+/*
+ * Reads the runs of a block: `lengths` has room for PACK_VECTOR, a run has one row more than its length says.
+ * Returns the packed codes of their values.
+ */
+const uint8 *
+pack_read_runs(ReaderColumn *column, const uint8 *payload, uint32 left, int width, int n,
+			   uint16 *lengths, uint64 *count)
+{
+	pack_need_bytes(column, left, sizeof(*count));
+	memcpy(count, payload, sizeof(*count));
+	if (*count < 1 || *count > n)
+		pack_corrupt(column->att, "impossible number of runs");
+	pack_need_bytes(column, left,
+					sizeof(*count) + pack_packed_bytes(*count, width) +
+						pack_packed_bytes(*count, RUN_BITS));
+	payload += sizeof(*count);
+	pack_kernels()->unpack(payload + pack_packed_bytes(*count, width), *count, RUN_BITS, lengths);
+	if (pack_kernels()->sum(lengths, sizeof(uint16), *count) + *count != n)
+		pack_corrupt(column->att, "runs do not add up to the rows");
+	return payload;
+}
+
 static void
 decode_runs(ReaderColumn *column, const uint8 *payload, uint32 left, int width, int n)
 {
-	const PackKernels *kernels = pack_kernels();
 	uint16 lengths[PACK_VECTOR] pg_attribute_aligned(64);
 	uint64 count;
-	uint64 rows = 0;
 
-	pack_need_bytes(column, left, sizeof(count));
-	memcpy(&count, payload, sizeof(count));
-	if (count < 1 || count > n)
-		pack_corrupt(column->att, "impossible number of runs");
-	pack_need_bytes(column, left,
-					sizeof(count) + pack_packed_bytes(count, width) +
-						pack_packed_bytes(count, RUN_BITS));
-	payload += sizeof(count);
+	payload = pack_read_runs(column, payload, left, width, n, lengths, &count);
 	if (width > 0)
-		kernels->unpack(payload, count, width, column->temporary);
-	kernels->unpack(payload + pack_packed_bytes(count, width), count, RUN_BITS, lengths);
-	for (uint64 run = 0; run < count; run++)
-		rows += lengths[run] + 1;
-	if (rows != n)
-		pack_corrupt(column->att, "runs do not add up to the rows");
+		pack_kernels()->unpack(payload, count, width, column->temporary);
 	switch (pack_lane(width))
 	{
 		case 1:
@@ -286,107 +310,33 @@ pack_decode_ints(PackReader *reader, ReaderColumn *column, int block, PackInts *
 		out->codes = NULL;
 }
 
-/* Decimal places of a DECIMAL block. */
+/* What the numbers of a DECIMAL block are divided by; `bytes` follow its validity. */
+double
+pack_read_divisor(const ReaderColumn *column, const uint8 *bytes)
+{
+	uint64 exponent;
+
+	memcpy(&exponent, bytes, sizeof(exponent));
+	if (exponent >= lengthof(power_of_ten))
+		pack_corrupt(column->att, "impossible number of decimal places");
+	return power_of_ten[exponent];
+}
+
 static double
 decimal_divisor(PackReader *reader, ReaderColumn *column, int block)
 {
 	int n = pack_block_rows(reader, block);
 	uint32 left;
 	const uint8 *payload = pack_block_payload(reader, column, block, n, &left);
-	uint64 exponent;
 
-	pack_need_bytes(column, left, sizeof(exponent));
-	memcpy(&exponent, payload, sizeof(exponent));
-	if (exponent >= lengthof(power_of_ten))
-		pack_corrupt(column->att, "impossible number of decimal places");
-	return power_of_ten[exponent];
+	pack_need_bytes(column, left, sizeof(uint64));
+	return pack_read_divisor(column, payload);
 }
 
 static inline bool
 is_decimal(const ReaderColumn *column, int block)
 {
 	return (column->blocks[block].method & PACK_METHOD_MASK) == PACK_METHOD_DECIMAL;
-}
-
-static inline int64
-double_bits(double value)
-{
-	int64 bits;
-
-	memcpy(&bits, &value, sizeof(bits));
-	return bits;
-}
-
-/*
- * The integer of one row, without decoding the block where its method allows; for floats their
- * bits.
- */
-int64
-pack_single_int(PackReader *reader, ReaderColumn *column, int block, int row, bool *isnull)
-{
-	PackBlock *entry = &column->blocks[block];
-	int n = pack_block_rows(reader, block);
-	int method = entry->method & PACK_METHOD_MASK;
-	int width = entry->width;
-	int codes = n;
-	const uint8 *payload;
-	uint32 left;
-
-	*isnull = entry->nulls == n;
-	if (*isnull)
-		return 0;
-	payload = pack_block_payload(reader, column, block, n, &left);
-	if (entry->nulls > 0 && !pack_row_valid(column, row))
-	{
-		*isnull = true;
-		return 0;
-	}
-	if ((method == PACK_METHOD_FOR || method == PACK_METHOD_DECIMAL) && width <= 64)
-	{
-		int64 step = column->d.step;
-		int64 value;
-
-		if (method == PACK_METHOD_DECIMAL)
-		{
-			pack_need_bytes(column, left, sizeof(uint64));
-			payload += sizeof(uint64);
-			left -= sizeof(uint64);
-			step = 1;
-		}
-		if (entry->method & PACK_BLOCK_SPARSE)
-		{
-			codes = n - entry->nulls;
-			if (entry->nulls > 0)
-			{
-				int rank = 0;
-
-				for (int i = 0; i < row / 64; i++)
-					rank += pg_popcount64(column->valid[i]);
-				row = rank +
-					  pg_popcount64(column->valid[row / 64] & ((UINT64CONST(1) << (row % 64)) - 1));
-			}
-		}
-		pack_need_bytes(column, left, pack_packed_bytes(codes, width));
-		value = (int64) ((uint64) entry->u.base +
-						 (uint64) step * pack_packed_get(payload, codes, width, row));
-		if (method == PACK_METHOD_DECIMAL)
-		{
-			if (column->d.klass != PACK_CLASS_FLOAT8)
-				pack_corrupt(column->att, "unknown way of storing a block");
-			value = double_bits((double) value / decimal_divisor(reader, column, block));
-		}
-		return value;
-	}
-	if (column->widened != block)
-	{
-		PackInts ints;
-
-		pack_decode_ints(reader, column, block, &ints);
-		(void) pack_need_integers(reader, column);
-		pack_kernels()->widen(ints.codes, ints.lane, n, ints.base, ints.step, column->integers);
-		column->widened = block;
-	}
-	return column->integers[row];
 }
 
 /* Sets `isnull` and clears the datums of nulls. */

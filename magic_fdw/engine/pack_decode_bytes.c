@@ -475,15 +475,59 @@ pack_bytes_datums(PackReader *reader, ReaderColumn *column, int block, Datum *va
 	pack_apply_nulls(column, n, nulls, values, isnull);
 }
 
+/*
+ * Where the value of a row lies in its frame, and its length, which need not be measured for the whole block
+ * if that is touched but once. False: null.
+ */
+static bool
+locate_value(PackReader *reader, ReaderColumn *column, int block, int row, uint64 *skip,
+			 uint32 *length)
+{
+	PackBlock *entry = &column->blocks[block];
+	const PackKernels *kernels = pack_kernels();
+	int n = pack_block_rows(reader, block);
+	int shift = column->d.frame_shift;
+	int first = shift >= 10 ? 0 : row & ~((1 << shift) - 1);
+	int lane = pack_lane(entry->width);
+	uint32 least = entry->u.lengths.least;
+	uint32 offset;
+	uint64 bytes = pack_packed_bytes(n, entry->width);
+	bool isnull;
+
+	*skip = shift >= 10 ? entry->u.lengths.skip : 0;
+	if (pack_touch_block(column, block))
+		measure(reader, column, block);
+	if (column->measured == block)
+	{
+		*length = column->lengths[row];
+		*skip += kernels->sum(column->lengths + first, sizeof(uint32), row - first);
+		return entry->nulls == 0 || (entry->nulls < n && pack_row_valid(column, row));
+	}
+	column->measured = NO_BLOCK;
+	offset = pack_single_valid(reader, column, block, n, row, &isnull);
+	if (isnull)
+		return false;
+	if ((entry->method & PACK_METHOD_MASK) != PACK_METHOD_LENGTHS || entry->width > 32)
+		pack_corrupt(column->att, "impossible lengths of a block");
+	*length = least;
+	*skip += (uint64) least * (row - first);
+	if (lane > 0)
+	{
+		pack_need_temporary(reader, column);
+		kernels->unpack(pack_block_part(reader, column, block, offset, bytes), n, entry->width,
+						column->temporary);
+		*length += kernels->sum(column->temporary + row * lane, lane, 1);
+		*skip += kernels->sum(column->temporary + first * lane, lane, row - first);
+	}
+	return true;
+}
+
 Datum
 pack_bytes_datum(PackReader *reader, ReaderColumn *column, int block, int row,
 				 PackDatumBuffer *buffer, bool *isnull)
 {
-	int n = pack_block_rows(reader, block);
-	int shift = column->d.frame_shift;
 	uint64 index = (uint64) block * PACK_VECTOR + row;
-	uint64 skip = 0;
-	int first = 0;
+	uint64 skip;
 	uint8 *at;
 	PackString value;
 
@@ -498,19 +542,11 @@ pack_bytes_datum(PackReader *reader, ReaderColumn *column, int block, int row,
 			pack_corrupt(column->att, "a code is not in the dictionary");
 		return column->dict_datums[code];
 	}
-	measure(reader, column, block);
-	*isnull = column->blocks[block].nulls == n ||
-			  (column->blocks[block].nulls > 0 && !pack_row_valid(column, row));
+	load_frames(reader, column);
+	*isnull = !locate_value(reader, column, block, row, &skip, &value.length);
 	if (*isnull)
 		return (Datum) 0;
-	if (shift >= 10)
-		skip = column->blocks[block].u.lengths.skip;
-	else
-		first = row & ~((1 << shift) - 1);
-	for (int i = first; i < row; i++)
-		skip += column->lengths[i];
-	value.length = column->lengths[row];
-	value.data = frame_part(reader, column, index >> shift, skip, value.length);
+	value.data = frame_part(reader, column, index >> column->d.frame_shift, skip, value.length);
 	if (column->symbols != NULL)
 	{
 		pack_reserve(reader, &column->decoded, &column->decoded_room,

@@ -127,6 +127,30 @@ pack_decode_wide(PackReader *reader, ReaderColumn *column, int block)
 	column->widened = NO_BLOCK;
 }
 
+/* The int128 of one row. */
+static int128
+single_wide(PackReader *reader, ReaderColumn *column, int block, int row, bool *isnull)
+{
+	PackBlock *entry = &column->blocks[block];
+	int n = pack_block_rows(reader, block);
+	uint32 offset;
+	int128 base;
+
+	(void) pack_touch_block(column, block);
+	offset = pack_single_valid(reader, column, block, n, row, isnull);
+	if (*isnull)
+		return 0;
+	if ((entry->method & PACK_METHOD_MASK) != PACK_METHOD_WIDE)
+		pack_corrupt(column->att, "unknown way of storing a block");
+	if (entry->width == 128)
+		offset += row * sizeof(int128);
+	memcpy(&base, pack_block_part(reader, column, block, offset, sizeof(base)), sizeof(base));
+	if (entry->width == 128)
+		return base;
+	return (int128) ((unsigned __int128) base +
+					 pack_single_code(reader, column, block, offset + sizeof(base), n, row));
+}
+
 /* Digits that fit numeric's short form at the scale; what does not cannot have been written. */
 static inline void
 check_wide(const ReaderColumn *column, int128 value)
@@ -238,13 +262,8 @@ pack_numeric_datum(PackReader *reader, ReaderColumn *column, int block, int row,
 	}
 	if (column->d.encoding == PACK_ENCODING_WIDE)
 	{
-		int n = pack_block_rows(reader, block);
-		int128 value;
+		int128 value = single_wide(reader, column, block, row, isnull);
 
-		pack_decode_wide(reader, column, block);
-		*isnull = column->blocks[block].nulls == n ||
-				  (column->blocks[block].nulls > 0 && !pack_row_valid(column, row));
-		value = ((const int128 *) column->codes)[row];
 		check_wide(column, value);
 		pack_numeric_build128(value, column->d.scale, image);
 	}

@@ -56,6 +56,9 @@ typedef struct PackKernels
 	/* The largest of n codes in lanes of 1, 2, 4 or 8 bytes. */
 	uint64_t (*max_code)(const void *codes, int lane, int n);
 
+	/* The sum of n codes in lanes of 1, 2, 4 or 8 bytes, modulo 2^64. */
+	uint64_t (*sum)(const void *codes, int lane, int n);
+
 	/* out[i] = bit i of `valid` is clear; room for n rounded up to 64. */
 	void (*unset_to_bool)(const uint64_t *valid, int n, uint8_t *out);
 
@@ -101,7 +104,13 @@ pack_packed_bytes(int n, int width)
 	return (n + PACK_TAIL_UNIT - 1) / PACK_TAIL_UNIT * (PACK_TAIL_UNIT / 8) * width;
 }
 
-/* Code i of n packed ones. */
-extern uint64_t pack_packed_get(const uint8_t *in, int n, int width, int i);
+/*
+ * Where code i of n packed ones lies: `*bytes` bytes from the byte that is returned, which are in the
+ * pack_packed_bytes(n, width). Width 1 .. 64.
+ */
+extern uint32_t pack_packed_place(int n, int width, int i, uint32_t *bytes);
+
+/* Code i of n packed ones, from the bytes at its place; 0 for width 0. */
+extern uint64_t pack_packed_get(const uint8_t *place, int n, int width, int i);
 
 #endif /* MAGIC_PACK_KERNELS_H */

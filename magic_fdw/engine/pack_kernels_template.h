@@ -354,6 +354,35 @@ kernel_max_code(const void *codes, int lane, int n)
 	}
 }
 
+#define SUM(Lane)                                                                                  \
+	do                                                                                             \
+	{                                                                                              \
+		const Lane *in = codes;                                                                    \
+		uint64_t sum = 0;                                                                          \
+                                                                                                   \
+		for (int i = 0; i < n; i++)                                                                \
+			sum += in[i];                                                                          \
+		return sum;                                                                                \
+	} while (0)
+
+static uint64_t
+kernel_sum(const void *codes, int lane, int n)
+{
+	switch (lane)
+	{
+		case 1:
+			SUM(uint8_t);
+		case 2:
+			SUM(Lane16);
+		case 4:
+			SUM(Lane32);
+		case 8:
+			SUM(Lane64);
+		default:
+			return 0;
+	}
+}
+
 static void
 kernel_unset_to_bool(const uint64_t *valid, int n, uint8_t *out)
 {
@@ -387,6 +416,7 @@ const PackKernels PACK_KERNELS_TABLE = {
 	.delta_minmax = kernel_delta_minmax,
 	.changes = kernel_changes,
 	.max_code = kernel_max_code,
+	.sum = kernel_sum,
 	.unset_to_bool = kernel_unset_to_bool,
 	.int_to_double = kernel_int_to_double,
 };

@@ -54,6 +54,7 @@ pack_memory_source_init(PackMemorySource *source, const uint8 *data, uint64 leng
 {
 	source->base.fetch = memory_fetch;
 	source->base.length = length;
+	source->base.prefetch = NULL;
 	source->base.check_data = false;
 	source->data = data;
 }
@@ -451,7 +452,7 @@ pack_open_column(PackReader *reader, int att)
 	column->attlen = attribute->attlen;
 	column->byval = attribute->attbyval;
 	column->packable = attribute->attlen == -1 && attribute->attstorage != TYPSTORAGE_PLAIN;
-	column->fetched = column->widened = column->measured = NO_BLOCK;
+	column->fetched = column->touched = column->widened = column->measured = NO_BLOCK;
 	column->frame = -1;
 	column->isnull = true;
 	if (attribute->attisdropped)

@@ -3,7 +3,7 @@
  *		What the files of the pack reader share.
  *
  * pack_reader.c opens packs and columns and checks what they claim, pack_decode.c decodes blocks
- * of integers and gives datums and vectors, pack_decode_numeric.c does numerics,
+ * of integers and gives datums and vectors, pack_single.c single integers, pack_decode_numeric.c does numerics,
  * pack_decode_bytes.c byte strings, pack_tiny.c the row-wise form; pack_verify.c checks everything.
  *
  * Nothing read from the pack is trusted: every offset, length, count, width and code is compared
@@ -36,6 +36,7 @@ typedef struct ReaderColumn
 	/* the bytes of one block, in place or in scratch */
 	int fetched; /* block, or NO_BLOCK */
 	const uint8 *payload;
+	int touched; /* block that single values were read from last, or NO_BLOCK */
 	uint8 *scratch;
 	uint64 scratch_room;
 
@@ -154,8 +155,33 @@ typedef struct PackInts
 extern const uint8 *pack_block_payload(PackReader *reader, ReaderColumn *column, int block, int n,
 									   uint32 *left);
 extern void pack_decode_ints(PackReader *reader, ReaderColumn *column, int block, PackInts *out);
+
+extern void pack_fetch_block(PackReader *reader, ReaderColumn *column, int block);
+extern void pack_take_validity(ReaderColumn *column, const PackBlock *entry, const uint8 *bytes,
+							   int n);
+extern const uint8 *pack_read_runs(ReaderColumn *column, const uint8 *payload, uint32 left,
+								   int width, int n, uint16 *lengths, uint64 *count);
+extern double pack_read_divisor(const ReaderColumn *column, const uint8 *bytes);
+
+/* Bytes of the validity bitmap of n rows. */
+static inline uint32
+pack_validity_bytes(int n)
+{
+	return (n + 63) / 64 * sizeof(uint64);
+}
+
+/* pack_single.c: a row's integer; pack_touch_block() first, then parts */
+extern bool pack_touch_block(ReaderColumn *column, int block);
+extern const uint8 *pack_block_part(PackReader *reader, ReaderColumn *column, int block,
+									uint32 offset, uint64 length);
+extern uint32 pack_single_valid(PackReader *reader, ReaderColumn *column, int block, int n, int row,
+								bool *isnull);
+extern uint64 pack_single_code(PackReader *reader, ReaderColumn *column, int block, uint32 offset,
+							   int codes, int row);
 extern int64 pack_single_int(PackReader *reader, ReaderColumn *column, int block, int row,
 							 bool *isnull);
+
+/* the others of pack_decode.c */
 extern void pack_check_codes(const ReaderColumn *column, const PackInts *ints, int n);
 extern void pack_need_codes(PackReader *reader, ReaderColumn *column);
 extern int64 *pack_need_integers(PackReader *reader, ReaderColumn *column);

@@ -200,6 +200,45 @@ page_check(Relation rel, const PagePlace *place, Buffer buffer, BlockNumber bloc
 }
 
 /*
+ * Tells the buffer manager that a page is in use that ReadRecentBuffer() has pinned, which does not: as PinBuffer()
+ * does for a page without strategy. Local buffers have been told.
+ */
+void
+page_note_use(Buffer buffer)
+{
+	BufferDesc *desc;
+	uint32 state;
+
+	if (BufferIsLocal(buffer))
+		return;
+	desc = GetBufferDescriptor(buffer - 1);
+	state = pg_atomic_read_u32(&desc->state);
+	/* whoever changes the state meanwhile is as good a sign of use */
+	if ((state & BM_LOCKED) == 0 && BUF_STATE_GET_USAGECOUNT(state) < BM_MAX_USAGE_COUNT)
+		(void) pg_atomic_compare_exchange_u32(&desc->state, &state, state + BUF_USAGECOUNT_ONE);
+}
+
+/*
+ * Asks the processor for what a read of `length` bytes at `start` of a page's payload will need, if the page still
+ * lies in that buffer. Neither pins nor looks.
+ */
+void
+page_prefetch(Buffer buffer, uint32 start, uint32 length)
+{
+	const char *page;
+
+	if (BufferIsLocal(buffer))
+		return;
+	page = (const char *) BufferGetPage(buffer);
+	__builtin_prefetch(GetBufferDescriptor(buffer - 1), 1);
+	__builtin_prefetch(page);
+	page += PAGE_PAYLOAD_OFFSET + start;
+	for (const char *at = page; at < page + length; at += 64)
+		__builtin_prefetch(at);
+	__builtin_prefetch(page + length - 1);
+}
+
+/*
  * The xid on a page; InvalidTransactionId for an empty one. False: the page is damaged, what it says is
  * worth nothing.
  */

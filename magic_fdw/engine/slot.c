@@ -63,6 +63,8 @@ magic_slot_getsomeattrs(TupleTableSlot *slot, int natts)
 			break;
 		}
 		case SLOT_PACK:
+			if (natts - slot->tts_nvalid > 1)
+				pack_prefetch_row(magic->reader, row, slot->tts_nvalid, natts, magic->needed);
 			for (int att = slot->tts_nvalid; att < natts; att++)
 			{
 				if (magic->needed && !magic->needed[att])

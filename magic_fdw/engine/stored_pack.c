@@ -30,9 +30,6 @@ read_pack_page(PagedSource *src, uint32 index)
 	return buffer;
 }
 
-/* One read in so many tells the buffer manager that the page is in use. */
-#define READS_BEFORE_LOOKUP 8
-
 /*
  * The same for a reader that keeps no pins: the page is mostly in the buffer where it was last, and needs
  * no look-up then.
@@ -52,9 +49,10 @@ read_pack_page_again(PagedSource *src, uint32 index)
 												 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	}
 	buffer = src->recent[index];
-	if (BufferIsValid(buffer) && ++src->reads % READS_BEFORE_LOOKUP != 0 &&
+	if (BufferIsValid(buffer) &&
 		ReadRecentBuffer(src->rel->rd_locator, MAIN_FORKNUM, block, buffer))
 	{
+		page_note_use(buffer);
 		pack_note_place(NameStr(src->rel->rd_rel->relname), block);
 		page_check(src->rel, &src->place, buffer, block, index);
 		return buffer;
@@ -81,6 +79,21 @@ copy_from_pages(PagedSource *src, uint64 offset, uint32 length, uint8 *to)
 		done += n;
 		start = 0;
 	}
+}
+
+/* At most so many bytes are asked for at once: the processor sees a stream itself. */
+#define PREFETCH_BYTES 512
+
+static void
+paged_prefetch(PackSource *source, uint64 offset, uint32 length)
+{
+	PagedSource *src = (PagedSource *) source;
+	uint32 index = (uint32) (offset / PACK_PAGE_PAYLOAD);
+	uint32 start = (uint32) (offset % PACK_PAGE_PAYLOAD);
+
+	if (src->recent != NULL && index < src->npages && BufferIsValid(src->recent[index]))
+		page_prefetch(src->recent[index], start,
+					  Min(Min(length, PREFETCH_BYTES), PACK_PAGE_PAYLOAD - start));
 }
 
 static const uint8 *
@@ -143,6 +156,7 @@ paged_source_init(PagedSource *source, Relation rel, const Extent *extent, uint6
 							   extent->first, RelationGetRelationName(rel))));
 	source->base.fetch = paged_fetch;
 	source->base.length = length;
+	source->base.prefetch = paged_prefetch;
 	source->base.check_data = false;
 	source->rel = rel;
 	page_place_init(&source->place, rel);
@@ -155,7 +169,6 @@ paged_source_init(PagedSource *source, Relation rel, const Extent *extent, uint6
 		source->pins[i] = InvalidBuffer;
 	source->npages = extent->pages;
 	source->recent = NULL;
-	source->reads = 0;
 }
 
 /* Drops the pins; the source can still be read. */

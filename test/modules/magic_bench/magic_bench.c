@@ -132,6 +132,7 @@ decode_pack(Relation rel, const Pack *pack, const int *atts, int natts, bool dat
 
 	pages.base.fetch = buffer_fetch;
 	pages.base.length = pack->length;
+	pages.base.prefetch = NULL;
 	pages.base.check_data = false;
 	pages.rel = rel;
 	pages.first = pack->first;

@@ -15,6 +15,9 @@ typedef struct PagedSource
 	uint64 copies;
 } PagedSource;
 
+/* pack_test.c: checksums are not looked at, so that damage is met behind them */
+extern bool pack_fuzzing;
+
 extern void paged_source_init(PagedSource *source, const uint8 *data, uint64 length);
 
 /* Rows as they went into a pack. */

@@ -28,11 +28,20 @@ paged_fetch(PackSource *base, int stream, uint64 offset, uint32 length, uint8 *s
 	return scratch;
 }
 
+/* Damaged packs may name any bytes: nothing is read here. */
+static void
+paged_prefetch(PackSource *base, uint64 offset, uint32 length)
+{
+	if (!pack_fuzzing && (length > base->length || offset > base->length - length))
+		elog(ERROR, "the reader asked for bytes outside the pack before it read them");
+}
+
 void
 paged_source_init(PagedSource *source, const uint8 *data, uint64 length)
 {
 	source->base.fetch = paged_fetch;
 	source->base.length = length;
+	source->base.prefetch = paged_prefetch;
 	source->base.check_data = false;
 	source->data = data;
 	source->copies = 0;
@@ -191,7 +200,10 @@ compare_column(const Rows *rows, PackReader *reader, int att)
 		elog(ERROR, "wrong null count of a chunk");
 }
 
-/* Single reads, in a scattered order and twice each, so that they meet every cached state. */
+/*
+ * Single reads, in a scattered order, some of a neighbour next, and twice each, so that they meet every cached
+ * state.
+ */
 static void
 compare_singles(const Rows *rows, PackReader *reader)
 {
@@ -200,8 +212,10 @@ compare_singles(const Rows *rows, PackReader *reader)
 
 	for (uint32 k = 0; k < Min(n, 600); k++)
 	{
-		uint32 row = (uint64) k * 7919 % n;
+		uint32 row = k % 4 == 3 ? (uint64) (k - 1) * 7919 % n ^ 1 : (uint64) k * 7919 % n;
 
+		row = Min(row, n - 1);
+		pack_prefetch_row(reader, row, 0, rows->desc->natts, NULL);
 		for (int att = 0; att < rows->desc->natts; att++)
 		{
 			bool isnull;
@@ -301,6 +315,12 @@ read_all(PackReader *reader, TupleDesc desc)
 		PackRange range;
 		bool isnull;
 
+		/* blocks touched once, then again and again */
+		for (uint32 row = 0; row < pack_nrows(reader); row += PACK_VECTOR + 7)
+		{
+			pack_prefetch_row(reader, row, 0, att + 1, NULL);
+			(void) pack_read_datum(reader, att, row, &buffer, &isnull);
+		}
 		for (uint32 row = 0; row < pack_nrows(reader); row += 37)
 			(void) pack_read_datum(reader, att, row, &buffer, &isnull);
 		for (uint32 block = 0; block < pack_nblocks(reader); block++)

@@ -9,7 +9,7 @@
  * Readers share a pack: each has buffers of its own for the values it is given (PackDatumBuffer), so that
  * two scans of one table do not overwrite each other's. A pack that nobody uses is idle. Idle packs and
  * decompressed text (pack_frames.c) share magic.pack_cache_size: what was used longest ago goes, of the
- * text while it takes more than half, else of the packs.
+ * text while it takes more than an eighth, else of the packs. A pack spares more work for its bytes.
  *
  * A pack is known by its directory row: storage, address and raw xmin of the row (freezing does not change
  * that one), and what the row says. Never by its extent, which another pack may have got. Whoever takes a
@@ -85,6 +85,9 @@ typedef struct DescEntry
 } DescEntry;
 
 static int pack_cache_size = 16384; /* kB */
+
+/* The part of it that text may take whatever the packs need: one in so many. */
+#define FRAMES_SHARE 8
 
 static MemoryContext cache_context;
 static HTAB *packs;
@@ -235,17 +238,24 @@ acquire_desc(Relation rel, uint64 storage)
 
 /* ---------------------------------------------------------------- packs */
 
-/* Makes room, and tells the readers how much of it their text may take. */
+/* How much of the room the readers' text may take. */
+static void
+limit_frames(Size limit)
+{
+	pack_limit_frames(Max(limit / FRAMES_SHARE, limit - Min(idle_bytes, limit)));
+}
+
+/* Makes room. */
 static void
 shrink(void)
 {
 	Size limit = (Size) pack_cache_size * 1024;
 
 	if (idle_bytes + pack_frames_bytes() > limit)
-		pack_limit_frames(Max(limit / 2, limit - Min(idle_bytes, limit)));
+		limit_frames(limit);
 	while (idle_bytes + pack_frames_bytes() > limit && !dlist_is_empty(&idle_packs))
 		forget_pack(dlist_tail_element(CachedPack, node, &idle_packs));
-	pack_limit_frames(Max(limit / 2, limit - Min(idle_bytes, limit)));
+	limit_frames(limit);
 }
 
 static void

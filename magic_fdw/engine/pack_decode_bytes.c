@@ -220,6 +220,7 @@ measure(PackReader *reader, ReaderColumn *column, int block)
 	int n = pack_block_rows(reader, block);
 	uint32 *lengths;
 	uint32 least = entry->u.lengths.least;
+	uint16 codes[PACK_VECTOR] pg_attribute_aligned(64);
 	const uint8 *payload;
 	uint32 left;
 
@@ -228,10 +229,7 @@ measure(PackReader *reader, ReaderColumn *column, int block)
 	column->measured = NO_BLOCK;
 	load_frames(reader, column);
 	if (column->lengths == NULL)
-	{
-		column->lengths = (uint32 *) pack_align_alloc(reader, PACK_VECTOR * sizeof(uint64));
-		pack_need_temporary(reader, column);
-	}
+		column->lengths = (uint32 *) pack_align_alloc(reader, PACK_VECTOR * sizeof(uint32));
 	lengths = column->lengths;
 	if (entry->nulls == n)
 	{
@@ -251,14 +249,14 @@ measure(PackReader *reader, ReaderColumn *column, int block)
 				lengths[i] = least;
 			break;
 		case 1:
-			pack_kernels()->unpack(payload, n, entry->width, column->temporary);
+			pack_kernels()->unpack(payload, n, entry->width, codes);
 			for (int i = 0; i < n; i++)
-				lengths[i] = least + column->temporary[i];
+				lengths[i] = least + ((const uint8 *) codes)[i];
 			break;
 		case 2:
-			pack_kernels()->unpack(payload, n, entry->width, column->temporary);
+			pack_kernels()->unpack(payload, n, entry->width, codes);
 			for (int i = 0; i < n; i++)
-				lengths[i] = least + ((const uint16 *) column->temporary)[i];
+				lengths[i] = least + codes[i];
 			break;
 		default:
 			pack_kernels()->unpack(payload, n, entry->width, lengths);
@@ -492,6 +490,7 @@ locate_value(PackReader *reader, ReaderColumn *column, int block, int row, uint6
 	uint32 least = entry->u.lengths.least;
 	uint32 offset;
 	uint64 bytes = pack_packed_bytes(n, entry->width);
+	uint32 codes[PACK_VECTOR] pg_attribute_aligned(64);
 	bool isnull;
 
 	*skip = shift >= 10 ? entry->u.lengths.skip : 0;
@@ -513,11 +512,10 @@ locate_value(PackReader *reader, ReaderColumn *column, int block, int row, uint6
 	*skip += (uint64) least * (row - first);
 	if (lane > 0)
 	{
-		pack_need_temporary(reader, column);
 		kernels->unpack(pack_block_part(reader, column, block, offset, bytes), n, entry->width,
-						column->temporary);
-		*length += kernels->sum(column->temporary + row * lane, lane, 1);
-		*skip += kernels->sum(column->temporary + first * lane, lane, row - first);
+						codes);
+		*length += kernels->sum((uint8 *) codes + row * lane, lane, 1);
+		*skip += kernels->sum((uint8 *) codes + first * lane, lane, row - first);
 	}
 	return true;
 }

@@ -93,8 +93,8 @@ pack_kept_frame(PackReader *reader, ReaderColumn *column, uint64 number)
 		return frame->bytes;
 	}
 	if (frames_context == NULL)
-		frames_context = AllocSetContextCreate(CacheMemoryContext, "magic text of packs",
-											   ALLOCSET_DEFAULT_SIZES);
+		frames_context =
+			AllocSetContextCreate(CacheMemoryContext, "magic text of packs", ALLOCSET_SMALL_SIZES);
 	frame = MemoryContextAllocHuge(frames_context, offsetof(KeptFrame, bytes) + raw);
 	PG_TRY();
 	{

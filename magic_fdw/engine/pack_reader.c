@@ -160,7 +160,8 @@ read_header(PackReader *reader)
 PackReader *
 pack_open(PackSource *source, TupleDesc desc, MemoryContext parent)
 {
-	MemoryContext context = AllocSetContextCreate(parent, "pack reader", ALLOCSET_DEFAULT_SIZES);
+	/* small blocks: a chunk of some kB, as directories are, gets what it asks for, not a power of two */
+	MemoryContext context = AllocSetContextCreate(parent, "pack reader", ALLOCSET_SMALL_SIZES);
 	PackReader *reader = MemoryContextAllocZero(context, sizeof(PackReader));
 
 	reader->source = source;
@@ -415,14 +416,18 @@ read_directory(PackReader *reader, ReaderColumn *column)
 {
 	uint64 length = sizeof(PackBlock) * (uint64) reader->nblocks;
 	uint64 nulls = 0;
+	uint64 room;
+	uint8 *target;
+	const uint8 *bytes;
 
 	if (length > column->d.length)
 		pack_corrupt(column->att, "it is too short for its block directory");
-	column->blocks = MemoryContextAlloc(reader->context, Max(length, 1));
-	memcpy(column->blocks,
-		   pack_fetch(reader, column->att, column->d.offset, length, &column->scratch,
-					  &column->scratch_room),
-		   length);
+	room = Max(length, 1);
+	target = MemoryContextAlloc(reader->context, room);
+	column->blocks = (PackBlock *) target;
+	bytes = pack_fetch(reader, column->att, column->d.offset, length, &target, &room);
+	if (bytes != target)
+		memcpy(target, bytes, length);
 	if (!crc_matches(column->d.directory_crc, column->blocks, length))
 		pack_corrupt(column->att, "wrong checksum of the block directory");
 	for (uint32 block = 0; block < reader->nblocks; block++)

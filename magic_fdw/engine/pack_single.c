@@ -135,6 +135,7 @@ single_delta(PackReader *reader, ReaderColumn *column, int block, uint32 offset,
 	int n = pack_block_rows(reader, block);
 	int lane = pack_lane(entry->width);
 	uint64 value = entry->u.base;
+	uint64 codes[PACK_VECTOR] pg_attribute_aligned(64);
 	const uint8 *bytes;
 	uint64 least;
 
@@ -146,9 +147,8 @@ single_delta(PackReader *reader, ReaderColumn *column, int block, uint32 offset,
 	value += least * row;
 	if (lane > 0 && row > 0)
 	{
-		pack_need_temporary(reader, column);
-		pack_kernels()->unpack(bytes + sizeof(least), n, entry->width, column->temporary);
-		value += pack_kernels()->sum(column->temporary + lane, lane, row);
+		pack_kernels()->unpack(bytes + sizeof(least), n, entry->width, codes);
+		value += pack_kernels()->sum((uint8 *) codes + lane, lane, row);
 	}
 	return (int64) value;
 }

@@ -92,15 +92,15 @@ find(const FsstEncoder *encoder, uint64 word, uint32 left)
 {
 	const LongSymbol *symbol = &encoder->longer[hash_three(word)];
 	uint32 pair = encoder->pairs[word & 0xffff];
-	bool hit = ((word ^ symbol->value) << symbol->ignored) == 0 && symbol->least <= left;
-	uint32 found = hit ? symbol->found : pair;
+	uint64 differs = (word ^ symbol->value) << symbol->ignored;
+	uint32 found = (differs == 0) & (symbol->least <= left) ? symbol->found : pair;
 
 	if (unlikely(FOUND_LENGTH(found) > left))
 		found = encoder->bytes[word & 0xff];
 	return found;
 }
 
-/* One of the strings that are encoded at the same time. */
+/* One of the rows of strings that are encoded at the same time. */
 typedef struct Lane
 {
 	const uint8 *data;
@@ -111,15 +111,17 @@ typedef struct Lane
 	int stop;
 } Lane;
 
+#define LANES 4
+
 /* Goes to the next string that is not empty; false if there is none. */
-static bool
+static pg_attribute_always_inline bool
 next_string(Lane *lane, const PackString *strings, uint32 *lengths)
 {
 	while (lane->next < lane->stop)
 	{
 		const PackString *string = &strings[lane->next++];
 
-		if (string->length == 0)
+		if (unlikely(string->length == 0))
 		{
 			lengths[lane->next - 1] = 0;
 			continue;
@@ -132,63 +134,78 @@ next_string(Lane *lane, const PackString *strings, uint32 *lengths)
 	return false;
 }
 
-/* Encodes one symbol; false if that was the string's last. */
-static inline bool
-encode_step(const FsstEncoder *encoder, Lane *lane)
+/* Encodes one symbol; false if that was the last of the lane. */
+static pg_attribute_always_inline bool
+encode_step(const FsstEncoder *encoder, Lane *lane, const PackString *strings, uint32 *lengths)
 {
 	uint64 word = load_word(lane->data);
 	uint32 found = find(encoder, word, lane->end - lane->data);
 
 	lane->out[0] = FOUND_CODE(found);
 	lane->out[1] = (uint8) word;
-	lane->out += FOUND_CODE(found) == FSST_ESCAPE ? 2 : 1;
+	lane->out += 1 + (FOUND_CODE(found) == FSST_ESCAPE);
 	lane->data += FOUND_LENGTH(found);
-	return lane->data < lane->end;
-}
-
-/* Ends a string, begins the next. */
-static inline bool
-end_string(Lane *lane, const PackString *strings, uint32 *lengths)
-{
+	if (likely(lane->data < lane->end))
+		return true;
 	lengths[lane->next - 1] = lane->out - lane->start;
 	return next_string(lane, strings, lengths);
 }
 
 /*
- * Each step waits for the lookups of the step before it, so two strings are encoded at the same time: one
- * of the first half, one of the second.
+ * Each step waits for the lookups of the step before it, so four strings are encoded at the same time: one
+ * of each quarter.
  */
 uint64
 fsst_encode(const FsstEncoder *encoder, const PackString *strings, int n, uint8 *out,
 			uint32 *lengths)
 {
-	Lane a = {.out = out, .next = 0, .stop = n / 2};
-	Lane b = {.next = n / 2, .stop = n};
-	uint64 first_half = 0;
-	uint8 *middle;
-	bool a_left;
-	bool b_left;
+	Lane lanes[LANES];
+	uint8 *starts[LANES];
+	bool more[LANES];
+	uint8 *at = out;
+	int string = 0;
 
-	for (int i = 0; i < n / 2; i++)
-		first_half += strings[i].length;
-	b.out = middle = out + first_half * FSST_LEAST_RATIO;
-	a_left = next_string(&a, strings, lengths);
-	b_left = next_string(&b, strings, lengths);
-	while (a_left && b_left)
+	for (int i = 0; i < LANES; i++)
 	{
-		if (!encode_step(encoder, &a))
-			a_left = end_string(&a, strings, lengths);
-		if (!encode_step(encoder, &b))
-			b_left = end_string(&b, strings, lengths);
+		Lane lane = {.out = at, .next = string, .stop = (int64) n * (i + 1) / LANES};
+
+		starts[i] = at;
+		for (; string < lane.stop; string++)
+			at += (uint64) strings[string].length * FSST_LEAST_RATIO;
+		more[i] = next_string(&lane, strings, lengths);
+		lanes[i] = lane;
 	}
-	while (a_left)
-		if (!encode_step(encoder, &a))
-			a_left = end_string(&a, strings, lengths);
-	while (b_left)
-		if (!encode_step(encoder, &b))
-			b_left = end_string(&b, strings, lengths);
-	memmove(a.out, middle, b.out - middle);
-	return (a.out - out) + (b.out - middle);
+	if (more[0] && more[1] && more[2] && more[3])
+	{
+		Lane a = lanes[0];
+		Lane b = lanes[1];
+		Lane c = lanes[2];
+		Lane d = lanes[3];
+
+		do
+		{
+			more[0] = encode_step(encoder, &a, strings, lengths);
+			more[1] = encode_step(encoder, &b, strings, lengths);
+			more[2] = encode_step(encoder, &c, strings, lengths);
+			more[3] = encode_step(encoder, &d, strings, lengths);
+		} while (more[0] & more[1] & more[2] & more[3]);
+		lanes[0] = a;
+		lanes[1] = b;
+		lanes[2] = c;
+		lanes[3] = d;
+	}
+	at = out;
+	for (int i = 0; i < LANES; i++)
+	{
+		Lane lane = lanes[i];
+
+		while (more[i])
+			more[i] = encode_step(encoder, &lane, strings, lengths);
+		if (at != starts[i])
+			memmove(at, starts[i], lane.out - starts[i]);
+		at += lane.out - starts[i];
+	}
+	return at - out;
 }
 
 /* ---------------------------------------------------------------- training ---- */
@@ -201,6 +218,7 @@ encoder_clear(FsstEncoder *encoder)
 		encoder->bytes[i] = FOUND(FSST_ESCAPE, 1);
 	for (int i = 0; i < 65536; i++)
 		encoder->pairs[i] = FOUND(FSST_ESCAPE, 1);
+	memset(encoder->longer, 0, sizeof(encoder->longer));
 	for (int i = 0; i < (1 << HASH_BITS); i++)
 		encoder->longer[i].least = PG_UINT32_MAX;
 }

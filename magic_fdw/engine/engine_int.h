@@ -505,6 +505,9 @@ typedef struct MagicSlot
 	TransactionId xmax; /* see magic_slot_set_inserted(); of a row that this transaction deleted */
 	CommandId cmin;
 	const bool *needed; /* natts flags, NULL: all */
+	bool owned;			/* the values are in `room` */
+	char *room;			/* kept from row to row */
+	Size room_size;
 } MagicSlot;
 
 /* Decoded columns of one block, filled as attributes are asked for. */

@@ -12,11 +12,18 @@
 #include "access/sysattr.h"
 #include "access/xact.h"
 
+/* Rows of at most so many bytes are materialised in memory that the slot keeps. */
+#define LEAST_ROOM 256
+#define MOST_ROOM 8192
+
 static void
 magic_slot_init(TupleTableSlot *slot)
 {
 	MagicSlot *magic = (MagicSlot *) slot;
 
+	magic->owned = false;
+	magic->room = NULL;
+	magic->room_size = 0;
 	magic->source = SLOT_VALUES;
 	magic->needed = NULL;
 	magic->xmin = magic->xmax = InvalidTransactionId;
@@ -26,12 +33,19 @@ magic_slot_init(TupleTableSlot *slot)
 static void
 magic_slot_release(TupleTableSlot *slot)
 {
+	MagicSlot *magic = (MagicSlot *) slot;
+
+	if (magic->room != NULL)
+		pfree(magic->room);
+	magic->room = NULL;
+	magic->room_size = 0;
 }
 
 static void
 magic_slot_clear(TupleTableSlot *slot)
 {
 	((MagicSlot *) slot)->source = SLOT_VALUES;
+	((MagicSlot *) slot)->owned = false;
 	TTSOpsVirtual.clear(slot);
 }
 
@@ -115,14 +129,79 @@ pg_attribute_unused() static bool magic_slot_is_current(TupleTableSlot *slot)
 	return TransactionIdIsCurrentTransactionId(((MagicSlot *) slot)->xmin);
 }
 
+typedef enum CopyResult
+{
+	COPY_DONE,
+	COPY_NEEDS_ROOM,
+	COPY_REFUSED /* more than MOST_ROOM, or a value that has to be flattened */
+} CopyResult;
+
+/*
+ * Copies the values passed by reference into the slot's room, the first ones also if not all are. When it
+ * needed room it is called again with another one, and copies those to it.
+ */
+static CopyResult
+copy_to_room(TupleTableSlot *slot)
+{
+	MagicSlot *magic = (MagicSlot *) slot;
+	TupleDesc desc = slot->tts_tupleDescriptor;
+	Size at = 0;
+
+	for (int att = 0; att < desc->natts; att++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, att);
+		Pointer value = DatumGetPointer(slot->tts_values[att]);
+		Size length;
+
+		if (attribute->attbyval || slot->tts_isnull[att])
+			continue;
+		if (attribute->attlen == -1 && VARATT_IS_EXTERNAL_EXPANDED(value))
+			return COPY_REFUSED;
+		length = att_addlength_pointer(0, attribute->attlen, value);
+		at = att_align_nominal(at, attribute->attalign);
+		if (at + length > magic->room_size)
+			return at + length > MOST_ROOM ? COPY_REFUSED : COPY_NEEDS_ROOM;
+		memcpy(magic->room + at, value, length);
+		slot->tts_values[att] = PointerGetDatum(magic->room + at);
+		at += length;
+	}
+	return COPY_DONE;
+}
+
+/*
+ * As a virtual slot's, but a small row is copied into memory that the slot keeps: COPY materialises every
+ * row.
+ */
 static void
 magic_slot_materialize(TupleTableSlot *slot)
 {
-	if (TTS_SHOULDFREE(slot))
+	MagicSlot *magic = (MagicSlot *) slot;
+	CopyResult result;
+	char *old = NULL;
+
+	if (TTS_SHOULDFREE(slot) || magic->owned)
 		return;
 	slot_getallattrs(slot);
-	TTSOpsVirtual.materialize(slot);
-	((MagicSlot *) slot)->source = SLOT_VALUES;
+	magic->source = SLOT_VALUES;
+	for (;;)
+	{
+		Size size = magic->room == NULL ? LEAST_ROOM : magic->room_size * 2;
+		char *larger;
+
+		result = copy_to_room(slot);
+		if (old != NULL)
+			pfree(old);
+		if (result != COPY_NEEDS_ROOM)
+			break;
+		larger = MemoryContextAlloc(slot->tts_mcxt, size);
+		old = magic->room; /* some values are in it */
+		magic->room = larger;
+		magic->room_size = size;
+	}
+	if (result == COPY_DONE)
+		magic->owned = true;
+	else
+		TTSOpsVirtual.materialize(slot);
 }
 
 static void
@@ -131,6 +210,7 @@ magic_slot_copyslot(TupleTableSlot *dst, TupleTableSlot *src)
 	MagicSlot *magic = (MagicSlot *) dst;
 
 	magic->source = SLOT_VALUES;
+	magic->owned = false;
 	TTSOpsVirtual.copyslot(dst, src);
 	dst->tts_tid = src->tts_tid;
 	dst->tts_tableOid = src->tts_tableOid;
@@ -183,6 +263,7 @@ store(TupleTableSlot *slot, SlotSource source, uint32 index, RowNumber number, T
 		ExecClearTuple(slot);
 	slot->tts_flags &= ~TTS_FLAG_EMPTY;
 	slot->tts_nvalid = 0;
+	magic->owned = false;
 	row_to_tid(number, &slot->tts_tid);
 	magic->source = source;
 	magic->index = index;

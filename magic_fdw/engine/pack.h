@@ -68,7 +68,14 @@ extern PackWriter *pack_writer_create(TupleDesc desc, MemoryContext parent);
  */
 extern void pack_writer_append(PackWriter *writer, const Datum *values, const bool *isnull);
 
-/* The same at `position`, which must be above all earlier ones; positions jumped over are holes. */
+/*
+ * Appends `n` rows at the next positions, column by column: what many rows are appended by.  An error
+ * leaves the writer without all of them.
+ */
+extern void pack_writer_append_many(PackWriter *writer, const Datum *const *values,
+									const bool *const *isnull, uint32 n);
+
+/* The same as pack_writer_append() at `position`, which must be above all earlier ones; positions jumped over are holes. */
 extern void pack_writer_append_at(PackWriter *writer, uint32 position, const Datum *values,
 								  const bool *isnull);
 

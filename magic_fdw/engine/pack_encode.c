@@ -65,15 +65,25 @@ pack_crc(const void *data, uint64 length)
 	return crc;
 }
 
-/* The stored integers of a by-value column. */
+/*
+ * The stored integers of a by-value column. Those of 8 bytes are the datums themselves; nulls get any
+ * value.
+ */
 static int64 *
 column_integers(PackWriter *writer, const WriterColumn *source)
 {
 	uint32 n = writer->nrows;
-	int64 *values = MemoryContextAllocHuge(writer->scratch, sizeof(int64) * n);
+	const Datum *from = source->values;
+	int64 *values = (int64 *) source->values;
 
-	for (uint32 i = 0; i < n; i++)
-		values[i] = pack_datum_int(source->klass, source->attlen, source->values[i]);
+	if (source->attlen != sizeof(int64))
+		values = pack_room(writer, &writer->integers, sizeof(int64) * n);
+	if (source->attlen == sizeof(int32) && source->klass != PACK_CLASS_UINT)
+		for (uint32 i = 0; i < n; i++)
+			values[i] = (int32) from[i];
+	else if (source->attlen != sizeof(int64))
+		for (uint32 i = 0; i < n; i++)
+			values[i] = pack_datum_int(source->klass, source->attlen, from[i]);
 	if (source->null_count > 0)
 		pack_fill_nulls(values, source->nulls, n);
 	return values;

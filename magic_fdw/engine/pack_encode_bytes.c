@@ -2,8 +2,8 @@
  * pack_encode_bytes.c
  *		Chunks of byte strings: text, bytea, every type passed by reference but numeric.
  *
- * Either a sorted dictionary and blocks of codes, or blocks of lengths with the bytes themselves
- * in frames of 2^k rows, stored plainly, compressed value by value (fsst) or frame by frame (lz4, zstd).
+ * Either a dictionary (pack_encode_dict.c), or blocks of lengths with the bytes themselves in frames of
+ * 2^k rows, stored plainly, compressed value by value (fsst) or frame by frame (lz4, zstd).
  * A frame holds about FRAME_BYTES, so that one value is read without decoding the chunk.
  */
 #include "engine/pack_writer.h"
@@ -51,232 +51,11 @@
 /* The most a block may have: its codes are decoded as if each stood for eight bytes. */
 #define FSST_BLOCK_MAX (1024 * 1024)
 
-/* A dictionary is given up when a start of this many rows has more distinct values than half. */
-#define DICT_PROBE 2048
+/* Rows that a pack must have to say that dictionaries do not pay. */
+#define DICT_JUDGE_ROWS 2048
 
 /* Packs after which an encoding that did not pay is tried again. */
 #define RETRY_PACKS 16
-
-/* ---------------------------------------------------------------- dictionary ---- */
-
-typedef struct DictBuilder
-{
-	PackString *entries;
-	uint32 count;
-	uint32 limit;
-	uint64 bytes;
-	uint32 *slots;	/* entry + 1; 0: free */
-	uint64 *hashes; /* of the entries */
-	uint32 mask;
-} DictBuilder;
-
-static inline uint64
-hash_bytes64(const uint8 *data, uint32 length)
-{
-	uint64 hash = length * UINT64CONST(0x9e3779b97f4a7c15);
-	uint64 word = 0;
-
-	for (; length >= 8; length -= 8, data += 8)
-	{
-		memcpy(&word, data, 8);
-		hash = (hash ^ word) * UINT64CONST(0xff51afd7ed558ccd);
-		hash ^= hash >> 32;
-	}
-	word = 0;
-	memcpy(&word, data, length);
-	hash = (hash ^ word) * UINT64CONST(0xff51afd7ed558ccd);
-	return hash ^ (hash >> 32);
-}
-
-/* Number of the entry equal to `value`, added if it is new; -1: the dictionary is full. */
-static int64
-dict_code(DictBuilder *dict, PackString value)
-{
-	uint64 hash = hash_bytes64(value.data, value.length);
-	uint32 slot = hash & dict->mask;
-
-	for (;; slot = (slot + 1) & dict->mask)
-	{
-		uint32 entry = dict->slots[slot];
-
-		if (entry == 0)
-			break;
-		entry--;
-		if (dict->hashes[entry] == hash && dict->entries[entry].length == value.length &&
-			memcmp(dict->entries[entry].data, value.data, value.length) == 0)
-			return entry;
-	}
-	if (dict->count == dict->limit)
-		return -1;
-	dict->entries[dict->count] = value;
-	dict->hashes[dict->count] = hash;
-	dict->bytes += value.length;
-	dict->slots[slot] = ++dict->count;
-	return dict->count - 1;
-}
-
-static int
-compare_strings(const PackString *a, const PackString *b)
-{
-	int order = memcmp(a->data, b->data, Min(a->length, b->length));
-
-	if (order != 0)
-		return order;
-	return a->length < b->length ? -1 : a->length > b->length;
-}
-
-typedef struct SortEntry
-{
-	PackString string;
-	uint32 entry;
-} SortEntry;
-
-static int
-compare_entries(const void *a, const void *b)
-{
-	return compare_strings(&((const SortEntry *) a)->string, &((const SortEntry *) b)->string);
-}
-
-/*
- * The codes of all rows in a new dictionary, or NULL if it does not pay.  Null rows get code 0.
- */
-static int64 *
-dict_build(PackWriter *writer, const WriterColumn *source, const PackString *strings,
-		   DictBuilder *dict)
-{
-	uint32 n = writer->nrows;
-	int64 *codes;
-	int64 last = -1;
-	PackString previous = {NULL, 0};
-	uint64 slots = 256;
-	uint64 plain;
-
-	memset(dict, 0, sizeof(*dict));
-	dict->limit = Min(PACK_MAX_DICT, n / 2 + 1);
-	while (slots < (uint64) dict->limit * 2)
-		slots *= 2;
-	dict->mask = slots - 1;
-	dict->slots = MemoryContextAllocZero(writer->scratch, slots * sizeof(uint32));
-	dict->entries = MemoryContextAlloc(writer->scratch, dict->limit * sizeof(PackString));
-	dict->hashes = MemoryContextAlloc(writer->scratch, dict->limit * sizeof(uint64));
-	codes = MemoryContextAllocHuge(writer->scratch, n * sizeof(int64));
-	for (uint32 i = 0; i < n; i++)
-	{
-		if (source->null_count > 0 && source->nulls[i])
-		{
-			codes[i] = 0;
-			continue;
-		}
-		if (last < 0 || strings[i].length != previous.length ||
-			memcmp(strings[i].data, previous.data, previous.length) != 0)
-			last = dict_code(dict, strings[i]);
-		previous = strings[i];
-		if (last < 0 || (i == DICT_PROBE && dict->count > DICT_PROBE / 2))
-			return NULL;
-		codes[i] = last;
-	}
-	if (dict->bytes > FRAME_MAX)
-		return NULL;
-	plain = source->bytes + n;
-	if (dict->count > 64 &&
-		(dict->bytes + dict->count * sizeof(uint32) + n * pack_width(dict->count - 1) / 8) * 2 >
-			plain)
-		return NULL;
-	return codes;
-}
-
-/* Sorts the entries and renumbers the codes. */
-static void
-dict_sort(PackWriter *writer, DictBuilder *dict, int64 *codes, const uint8 *nulls)
-{
-	SortEntry *sorted = MemoryContextAlloc(writer->scratch, dict->count * sizeof(SortEntry));
-	uint32 *ranks = MemoryContextAlloc(writer->scratch, dict->count * sizeof(uint32));
-
-	for (uint32 i = 0; i < dict->count; i++)
-	{
-		sorted[i].string = dict->entries[i];
-		sorted[i].entry = i;
-	}
-	qsort(sorted, dict->count, sizeof(SortEntry), compare_entries);
-	for (uint32 i = 0; i < dict->count; i++)
-	{
-		dict->entries[i] = sorted[i].string;
-		ranks[sorted[i].entry] = i;
-	}
-	for (uint32 i = 0; i < writer->nrows; i++)
-		codes[i] = ranks[codes[i]];
-}
-
-static void
-range_prefix(uint8 *prefix, uint8 *length, bool *cut, PackString value)
-{
-	*length = Min(value.length, PACK_RANGE_PREFIX);
-	*cut = value.length > PACK_RANGE_PREFIX;
-	memcpy(prefix, value.data, *length);
-}
-
-/* Enters the chunk's smallest and largest value. */
-static void
-set_column_range(PackColumn *column, PackString min, PackString max)
-{
-	bool min_cut;
-	bool max_cut;
-
-	range_prefix(column->min, &column->min_length, &min_cut, min);
-	range_prefix(column->max, &column->max_length, &max_cut, max);
-	column->flags |= (min_cut ? 0 : PACK_COLUMN_EXACT) | (max_cut ? PACK_COLUMN_MAX_CUT : 0);
-}
-
-static void
-dict_write(PackWriter *writer, const WriterColumn *source, DictBuilder *dict, int64 *codes,
-		   PackBuffer *out, PackColumn *column, PackBlock *directory)
-{
-	IntChunk chunk = {0};
-	PackColumn ints = *column;
-	uint64 raw = dict->count * sizeof(uint32) + dict->bytes;
-	uint8 *image = MemoryContextAllocHuge(writer->scratch, raw);
-	uint8 *at = image;
-	char *compressed;
-	int compressed_length = 0;
-
-	dict_sort(writer, dict, codes, source->nulls);
-	for (uint32 i = 0; i < dict->count; i++, at += sizeof(uint32))
-		memcpy(at, &dict->entries[i].length, sizeof(uint32));
-	for (uint32 i = 0; i < dict->count; i++)
-	{
-		if (dict->entries[i].length > 0)
-			memcpy(at, dict->entries[i].data, dict->entries[i].length);
-		at += dict->entries[i].length;
-	}
-	column->encoding = PACK_ENCODING_DICT;
-	column->aux_offset = out->length - column->offset;
-	column->aux_count = dict->count;
-	column->aux_raw = column->aux_length = raw;
-	if (raw > 1024 && raw < FRAME_MAX)
-	{
-		compressed = MemoryContextAlloc(writer->scratch, LZ4_compressBound(raw));
-		compressed_length =
-			LZ4_compress_default((const char *) image, compressed, raw, LZ4_compressBound(raw));
-		if (compressed_length > 0 && compressed_length < raw - raw / 8)
-		{
-			column->aux_length = compressed_length;
-			image = (uint8 *) compressed;
-		}
-	}
-	pack_buffer_append(out, image, column->aux_length);
-	pack_buffer_align(out, 8);
-
-	if (source->null_count > 0)
-		pack_fill_nulls(codes, source->nulls, writer->nrows);
-	chunk.values = codes;
-	chunk.nulls = source->nulls;
-	chunk.nrows = writer->nrows;
-	chunk.null_count = source->null_count;
-	chunk.step = 1;
-	pack_encode_ints(out, &ints, directory, &chunk);
-	column->flags |= ints.flags & PACK_COLUMN_SORTED;
-	set_column_range(column, dict->entries[0], dict->entries[dict->count - 1]);
-}
 
 /* ---------------------------------------------------------------- frames ---- */
 
@@ -621,13 +400,7 @@ choose_shift(FrameWriter *frames, WriterColumn *source)
 static inline uint64
 prefix_number(PackString value)
 {
-	uint64 word = 0;
-
-	if (likely(value.length >= 8))
-		memcpy(&word, value.data, 8);
-	else if (value.length > 0)
-		memcpy(&word, value.data, value.length);
-	return pg_bswap64(word);
+	return pg_bswap64(pack_string_head(value));
 }
 
 typedef struct BytesBounds
@@ -667,14 +440,14 @@ bound_block(BytesBounds *bounds, PackBlock *block, const PackString *strings, co
 		}
 		else
 		{
-			if (number < bounds->min_number ||
-				(number == bounds->min_number && compare_strings(&strings[i], &bounds->min) < 0))
+			if (number < bounds->min_number || (number == bounds->min_number &&
+												pack_string_compare(&strings[i], &bounds->min) < 0))
 			{
 				bounds->min = strings[i];
 				bounds->min_number = number;
 			}
-			if (number > bounds->max_number ||
-				(number == bounds->max_number && compare_strings(&strings[i], &bounds->max) > 0))
+			if (number > bounds->max_number || (number == bounds->max_number &&
+												pack_string_compare(&strings[i], &bounds->max) > 0))
 			{
 				bounds->max = strings[i];
 				bounds->max_number = number;
@@ -682,7 +455,7 @@ bound_block(BytesBounds *bounds, PackBlock *block, const PackString *strings, co
 			if (bounds->ascending)
 				bounds->ascending = number > bounds->previous_number ||
 									(number == bounds->previous_number &&
-									 compare_strings(&strings[i], &bounds->previous) >= 0);
+									 pack_string_compare(&strings[i], &bounds->previous) >= 0);
 		}
 		bounds->previous = strings[i];
 		bounds->previous_number = number;
@@ -795,20 +568,18 @@ write_frames(PackWriter *writer, WriterColumn *source, PackString *strings, Pack
 	memcpy(out->data + column->offset + column->aux_offset, frames.frames, directory_bytes);
 	if (bounds.any)
 	{
-		set_column_range(column, bounds.min, bounds.max);
+		pack_set_byte_range(column, bounds.min, bounds.max);
 		if (bounds.ascending)
 			column->flags |= PACK_COLUMN_SORTED;
 	}
 }
 
-void
-pack_encode_bytes(PackWriter *writer, WriterColumn *source, PackBuffer *out, PackColumn *column,
-				  PackBlock *directory)
+/* The payloads of the column's rows, those of nulls empty. */
+static PackString *
+column_strings(PackWriter *writer, const WriterColumn *source)
 {
 	uint32 n = writer->nrows;
-	PackString *strings = MemoryContextAllocHuge(writer->scratch, n * sizeof(PackString));
-	DictBuilder dict;
-	int64 *codes = NULL;
+	PackString *strings = pack_room(writer, &writer->strings, n * sizeof(PackString));
 
 	for (uint32 i = 0; i < n; i++)
 	{
@@ -821,7 +592,13 @@ pack_encode_bytes(PackWriter *writer, WriterColumn *source, PackBuffer *out, Pac
 		else
 			strings[i] = pack_value_bytes(source->klass, source->attlen, source->values[i]);
 	}
+	return strings;
+}
 
+void
+pack_encode_bytes(PackWriter *writer, WriterColumn *source, PackBuffer *out, PackColumn *column,
+				  PackBlock *directory)
+{
 	/* bytes of a numeric say nothing about its order */
 	if (source->order != PACK_ORDER_BYTES)
 		column->order = PACK_ORDER_NONE;
@@ -831,14 +608,9 @@ pack_encode_bytes(PackWriter *writer, WriterColumn *source, PackBuffer *out, Pac
 		source->packs_since = 0;
 		source->no_dict = false;
 	}
-	if (!source->no_dict)
-		codes = dict_build(writer, source, strings, &dict);
-	if (codes != NULL)
-	{
-		dict_write(writer, source, &dict, codes, out, column, directory);
+	if (!source->no_dict && pack_encode_dict(writer, source, out, column, directory))
 		return;
-	}
-	if (n > DICT_PROBE)
+	if (writer->nrows > DICT_JUDGE_ROWS)
 		source->no_dict = true;
-	write_frames(writer, source, strings, out, column, directory);
+	write_frames(writer, source, column_strings(writer, source), out, column, directory);
 }

@@ -101,12 +101,31 @@ encode_wide(PackWriter *writer, const WriterColumn *source, const uint8 *excepti
 	pack_encode_wide(out, column, directory, values, source->nulls, n, source->null_count);
 }
 
+/* The chunk of a column whose values are integers of one scale already. */
+static void
+encode_scaled(PackWriter *writer, WriterColumn *source, PackBuffer *out, PackColumn *column,
+			  PackBlock *directory)
+{
+	IntChunk chunk = {0};
+
+	chunk.values = (int64 *) source->values;
+	chunk.nulls = source->nulls;
+	chunk.nrows = writer->nrows;
+	chunk.null_count = source->null_count;
+	if (source->null_count > 0)
+		pack_fill_nulls(chunk.values, source->nulls, chunk.nrows);
+	chunk.step = pack_common_step(chunk.values, chunk.nrows);
+	column->encoding = PACK_ENCODING_INTS;
+	column->scale = source->scale;
+	pack_encode_ints(out, column, directory, &chunk);
+}
+
 bool
 pack_encode_numeric(PackWriter *writer, WriterColumn *source, PackBuffer *out, PackColumn *column,
 					PackBlock *directory)
 {
 	uint32 n = writer->nrows;
-	int scale = choose_scale(source, n);
+	int scale;
 	IntChunk chunk = {0};
 	uint8 *exceptional; /* 0, 1: exception, 2: needs an int128 */
 	uint8 *skipped;
@@ -114,8 +133,15 @@ pack_encode_numeric(PackWriter *writer, WriterColumn *source, PackBuffer *out, P
 	uint32 wide = 0;
 	bool as_wide;
 
+	if (source->scaled)
+	{
+		encode_scaled(writer, source, out, column, directory);
+		return true;
+	}
+	scale = choose_scale(source, n);
 	if (scale < 0)
 		return false;
+	source->scale = scale;
 	chunk.values = MemoryContextAllocHuge(writer->scratch, sizeof(int64) * n);
 	exceptional = MemoryContextAllocZero(writer->scratch, n);
 	for (uint32 i = 0; i < n; i++)

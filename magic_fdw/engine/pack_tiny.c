@@ -106,6 +106,8 @@ pack_encode_tiny(PackWriter *writer, uint32 span, PackBuffer *out)
 	{
 		WriterColumn *column = &writer->columns[att];
 
+		if (column->scaled)
+			pack_writer_unscale(writer, column, writer->nrows);
 		bytes += column->byval ? writer->nrows * 4 : column->bytes;
 		if (column->dropped || column->null_count > 0)
 			with_nulls = true;

@@ -3,22 +3,41 @@
  *		Buffers rows, column by column, until they are made into a pack.
  *
  * By-value datums are kept as they are; by-reference ones are copied, flat and aligned, into an
- * arena of large allocations, so that a buffered row can be read back by pointing at it.
+ * arena of large allocations, so that a buffered row can be read back by pointing at it. Many rows are
+ * taken column by column, which leaves a column's values near each other.
+ *
+ * numerics of packs of many rows are kept as integers as long as all have the same scale: then nothing is
+ * left for the encoder to read. The first one that is not, or the first that is read back, makes datums of
+ * the column's.
  */
 #include "engine/pack_writer.h"
 
 #include "access/detoast.h"
 #include "catalog/pg_type.h"
+#include "engine/pack_numeric.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
-/* Least and largest piece the arena is extended by; larger values get a piece of their own. */
+/*
+ * Least and largest piece the arena is extended by; larger values get an allocation of their own. Pieces
+ * of so many bytes are kept for the next pack: what the system hands out anew it clears first.
+ */
 #define ARENA_FIRST 8192
 #define ARENA_SLACK 8
 #define ARENA_PIECE (256 * 1024)
+#define ARENA_KEPT (16 * 1024 * 1024)
+
+typedef struct ArenaPiece
+{
+	struct ArenaPiece *next;
+	Size size; /* of what follows, ARENA_SLACK not counted */
+} ArenaPiece;
 
 #define FIRST_ROOM 64
+
+/* Between the arrays of two columns, so that a row's values do not share one set of cache lines. */
+#define ARRAY_STAGGER 192
 
 /*
  * How values of a type, given its base type, are stored and compare.  A float passed by reference
@@ -87,6 +106,7 @@ describe_column(WriterColumn *column, Form_pg_attribute attribute)
 	column->attlen = attribute->attlen;
 	column->byval = attribute->attbyval;
 	column->dropped = attribute->attisdropped;
+	column->scale = -1;
 	column->packable = attribute->attlen == -1 && attribute->attstorage != TYPSTORAGE_PLAIN;
 	if (!column->dropped)
 		column->klass = pack_classify(getBaseType(attribute->atttypid), attribute->attlen,
@@ -110,35 +130,79 @@ pack_writer_create(TupleDesc desc, MemoryContext parent)
 	return writer;
 }
 
-/* Makes room for one more row. */
-static void
-grow(PackWriter *writer)
+/* Where a column's arrays begin in the columns' common memory. */
+static Size
+array_stride(uint32 room)
 {
-	uint32 room = writer->room == 0 ? FIRST_ROOM : writer->room * 2;
+	return (Size) room * (sizeof(Datum) + 1) + ARRAY_STAGGER;
+}
 
-	if (writer->nrows >= PACK_MAX_ROWS)
+/* Makes room for `more` rows. */
+static void
+grow(PackWriter *writer, uint32 more)
+{
+	uint32 room = Max(writer->room, FIRST_ROOM / 2);
+	char *arrays;
+	char *at;
+
+	if (more > PACK_MAX_ROWS - writer->nrows)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("a pack cannot hold more than %d rows", PACK_MAX_ROWS)));
-	for (int att = 0; att < writer->natts; att++)
+	do
+		room *= 2;
+	while (room < writer->nrows + more);
+	if (writer->positions != NULL)
+		writer->positions = repalloc(writer->positions, room * sizeof(uint32));
+	at = arrays =
+		MemoryContextAllocHuge(writer->context, Max(writer->natts, 1) * array_stride(room));
+	for (int att = 0; att < writer->natts; att++, at += array_stride(room))
 	{
 		WriterColumn *column = &writer->columns[att];
 
 		if (column->dropped)
 			continue;
-		if (column->values == NULL)
+		if (writer->nrows > 0)
 		{
-			column->values = MemoryContextAlloc(writer->context, room * sizeof(Datum));
-			column->nulls = MemoryContextAlloc(writer->context, room);
-			continue;
+			memcpy(at, column->values, writer->nrows * sizeof(Datum));
+			memcpy(at + room * sizeof(Datum), column->nulls, writer->nrows);
 		}
-
-		/* an earlier attempt may have failed half way: sizes are all at least writer->room */
-		column->values = repalloc(column->values, room * sizeof(Datum));
-		column->nulls = repalloc(column->nulls, room);
+		column->values = (Datum *) at;
+		column->nulls = (uint8 *) at + room * sizeof(Datum);
 	}
-	if (writer->positions != NULL)
-		writer->positions = repalloc(writer->positions, room * sizeof(uint32));
+	if (writer->arrays != NULL)
+		pfree(writer->arrays);
+	writer->arrays = arrays;
 	writer->room = room;
+}
+
+/* Room in the arena where the piece being filled has not enough left. */
+static pg_noinline char *
+arena_more(PackWriter *writer, Size size)
+{
+	Size wanted = writer->arena_bytes < ARENA_PIECE ? ARENA_FIRST : ARENA_PIECE;
+	ArenaPiece **link = writer->piece != NULL ? &writer->piece->next : &writer->pieces;
+	ArenaPiece *piece = *link;
+
+	if (size > wanted / 4)
+	{
+		char *at = MemoryContextAllocHuge(writer->arena, size + ARENA_SLACK);
+
+		writer->arena_bytes += size;
+		return at;
+	}
+	if (piece == NULL || piece->size < size)
+	{
+		piece = MemoryContextAlloc(writer->context,
+								   MAXALIGN(sizeof(ArenaPiece)) + wanted + ARENA_SLACK);
+		piece->size = wanted;
+		piece->next = *link;
+		*link = piece;
+	}
+	writer->piece = piece;
+	writer->arena_bytes += piece->size;
+	writer->arena_next = (char *) piece + MAXALIGN(sizeof(ArenaPiece)) + size;
+	writer->arena_left = piece->size - size;
+	return writer->arena_next - size;
 }
 
 /* Room in the arena, aligned for any type if so wanted; behind it ARENA_SLACK bytes may be read. */
@@ -149,23 +213,52 @@ arena_alloc(PackWriter *writer, Size size, bool aligned)
 	Size taken = (at - writer->arena_next) + size;
 
 	if (unlikely(taken > writer->arena_left))
-	{
-		Size piece = writer->arena_bytes < ARENA_PIECE ? ARENA_FIRST : ARENA_PIECE;
-
-		if (size > piece / 4)
-		{
-			at = MemoryContextAllocHuge(writer->arena, size + ARENA_SLACK);
-			writer->arena_bytes += size;
-			return at;
-		}
-		at = writer->arena_next = MemoryContextAlloc(writer->arena, piece + ARENA_SLACK);
-		writer->arena_left = piece;
-		writer->arena_bytes += piece;
-		taken = size;
-	}
+		return arena_more(writer, size);
 	writer->arena_next += taken;
 	writer->arena_left -= taken;
 	return at;
+}
+
+/* Forgets what is in the arena. */
+static void
+arena_reset(PackWriter *writer)
+{
+	Size kept = 0;
+	ArenaPiece **link = &writer->pieces;
+
+	while (*link != NULL && kept + (*link)->size <= ARENA_KEPT)
+	{
+		kept += (*link)->size;
+		link = &(*link)->next;
+	}
+	while (*link != NULL)
+	{
+		ArenaPiece *piece = *link;
+
+		*link = piece->next;
+		pfree(piece);
+	}
+	MemoryContextReset(writer->arena);
+	writer->piece = NULL;
+	writer->arena_next = NULL;
+	writer->arena_left = 0;
+	writer->arena_bytes = 0;
+}
+
+/* Memory of at least `size` bytes, with whatever was in it. */
+void *
+pack_room(PackWriter *writer, PackRoom *room, Size size)
+{
+	if (room->size < size)
+	{
+		if (room->data != NULL)
+			pfree(room->data);
+		room->data = NULL;
+		room->size = 0;
+		room->data = MemoryContextAllocHuge(writer->context, size);
+		room->size = size;
+	}
+	return room->data;
 }
 
 /*
@@ -223,6 +316,75 @@ copy_value(PackWriter *writer, WriterColumn *column, Datum value)
 	return PointerGetDatum(copy);
 }
 
+/*
+ * A numeric as an integer of the column's scale, which the first value sets; false if it is none.
+ */
+static inline bool
+scale_value(WriterColumn *column, Datum value, Datum *scaled)
+{
+	Pointer source = DatumGetPointer(value);
+	int scale;
+	int128 integer;
+
+	if (VARATT_IS_EXTERNAL(source) || VARATT_IS_COMPRESSED(source) ||
+		pack_numeric_parse((const uint8 *) VARDATA_ANY(source), VARSIZE_ANY_EXHDR(source), &scale,
+						   &integer) != PACK_NUMERIC_INT64)
+		return false;
+	if (column->scale != scale)
+	{
+		if (column->scale >= 0)
+			return false;
+		column->scale = scale;
+	}
+	*scaled = (Datum) (int64) integer;
+	return true;
+}
+
+/* Makes datums of the first `nrows` scaled integers of a column, which from now on has datums. */
+void
+pack_writer_unscale(PackWriter *writer, WriterColumn *column, uint32 nrows)
+{
+	uint8 *built;
+
+	Assert(column->scaled);
+	if (nrows > column->null_count)
+	{
+		/* nothing may fail behind this */
+		built = MemoryContextAllocHuge(writer->arena,
+									   (Size) nrows * PACK_NUMERIC_STRIDE64 + ARENA_SLACK);
+		writer->arena_bytes += (Size) nrows * PACK_NUMERIC_STRIDE64;
+		for (uint32 i = 0; i < nrows; i++, built += PACK_NUMERIC_STRIDE64)
+		{
+			Size payload;
+
+			if (column->nulls[i])
+				continue;
+			pack_numeric_build64((int64) column->values[i], column->scale, built);
+			column->values[i] = PointerGetDatum(built);
+			payload = VARSIZE(built) - VARHDRSZ;
+			column->bytes += payload;
+			column->longest = Max(column->longest, payload);
+		}
+	}
+	column->scaled = false;
+}
+
+/* Takes the value of a row that is not null, of a column passed by reference. */
+static inline Datum
+take_value(PackWriter *writer, WriterColumn *column, uint32 row, Datum value)
+{
+	Datum scaled;
+
+	if (column->scaled)
+	{
+		if (likely(scale_value(column, value, &scaled)))
+			return scaled;
+		pack_writer_unscale(writer, column, row);
+		column->no_scale = true;
+	}
+	return copy_value(writer, column, value);
+}
+
 void
 pack_writer_append_at(PackWriter *writer, uint32 position, const Datum *values, const bool *isnull)
 {
@@ -231,7 +393,7 @@ pack_writer_append_at(PackWriter *writer, uint32 position, const Datum *values, 
 	if (position < writer->next_position || position == PG_UINT32_MAX)
 		elog(ERROR, "pack position %u is out of order", position);
 	if (row == writer->room)
-		grow(writer);
+		grow(writer, 1);
 	if (position != row && writer->positions == NULL)
 	{
 		writer->positions = MemoryContextAlloc(writer->context, writer->room * sizeof(uint32));
@@ -250,7 +412,7 @@ pack_writer_append_at(PackWriter *writer, uint32 position, const Datum *values, 
 			column->values[row] = (Datum) 0;
 		else
 			column->values[row] =
-				column->byval ? values[att] : copy_value(writer, column, values[att]);
+				column->byval ? values[att] : take_value(writer, column, row, values[att]);
 		column->nulls[row] = isnull[att];
 	}
 	for (int att = 0; att < writer->natts; att++)
@@ -259,6 +421,59 @@ pack_writer_append_at(PackWriter *writer, uint32 position, const Datum *values, 
 		writer->positions[row] = position;
 	writer->next_position = position + 1;
 	writer->nrows++;
+}
+
+/* Takes the values of a column of `n` rows. */
+static void
+append_column(PackWriter *writer, int att, const Datum *const *values, const bool *const *isnull,
+			  uint32 n)
+{
+	WriterColumn *column = &writer->columns[att];
+	Datum *to = column->values + writer->nrows;
+	uint8 *nulls = column->nulls + writer->nrows;
+	uint32 null_count = 0;
+
+	for (uint32 i = 0; i < n; i++)
+		null_count += nulls[i] = isnull[i][att];
+	column->added_nulls = null_count;
+	for (uint32 i = 0; i < n; i++)
+	{
+		if (nulls[i])
+			to[i] = (Datum) 0;
+		else
+			to[i] = column->byval ? values[i][att]
+								  : take_value(writer, column, writer->nrows + i, values[i][att]);
+	}
+}
+
+void
+pack_writer_append_many(PackWriter *writer, const Datum *const *values, const bool *const *isnull,
+						uint32 n)
+{
+	uint32 row = writer->nrows;
+
+	if (n > PG_UINT32_MAX - writer->next_position)
+		elog(ERROR, "pack position %u is out of order", writer->next_position);
+	if (n > writer->room - row)
+		grow(writer, n);
+	for (int att = 0; att < writer->natts; att++)
+	{
+		WriterColumn *column = &writer->columns[att];
+
+		if (row == 0 && n >= PACK_TINY_ROWS && column->klass == PACK_CLASS_NUMERIC)
+			column->scaled = !column->dropped && !column->no_scale;
+		if (!column->dropped)
+			append_column(writer, att, values, isnull, n);
+	}
+
+	/* nothing fails any more */
+	for (int att = 0; att < writer->natts; att++)
+		if (!writer->columns[att].dropped)
+			writer->columns[att].null_count += writer->columns[att].added_nulls;
+	for (uint32 i = 0; writer->positions != NULL && i < n; i++)
+		writer->positions[row + i] = writer->next_position + i;
+	writer->next_position += n;
+	writer->nrows += n;
 }
 
 void
@@ -328,6 +543,10 @@ pack_writer_fetch_att(PackWriter *writer, int att, uint32 index, bool *isnull)
 		return (Datum) 0;
 	}
 	*isnull = column->nulls[index];
+	if (*isnull)
+		return (Datum) 0;
+	if (column->scaled)
+		pack_writer_unscale(writer, column, writer->nrows);
 	return column->values[index];
 }
 
@@ -345,8 +564,9 @@ pack_writer_finish(PackWriter *writer, uint32 span, PackBytes *out)
 
 	if (span < writer->next_position)
 		elog(ERROR, "pack span %u is below its last position %u", span, writer->next_position);
-	pack_buffer_init(&buffer, writer->parent, 1024);
+	pack_buffer_init(&buffer, writer->parent, writer->last_length + writer->last_length / 8 + 1024);
 	pack_encode(writer, span, &buffer);
+	writer->last_length = buffer.length;
 	MemoryContextReset(writer->scratch);
 	out->data = buffer.data;
 	out->length = buffer.length;
@@ -355,11 +575,10 @@ pack_writer_finish(PackWriter *writer, uint32 span, PackBytes *out)
 void
 pack_writer_reset(PackWriter *writer)
 {
-	MemoryContextReset(writer->arena);
+	bool few = writer->nrows <= PACK_TINY_ROWS;
+
+	arena_reset(writer);
 	MemoryContextReset(writer->scratch);
-	writer->arena_next = NULL;
-	writer->arena_left = 0;
-	writer->arena_bytes = 0;
 	writer->nrows = 0;
 	writer->next_position = 0;
 	if (writer->positions != NULL)
@@ -372,6 +591,8 @@ pack_writer_reset(PackWriter *writer)
 		column->null_count = 0;
 		column->bytes = 0;
 		column->longest = 0;
+		column->scaled =
+			column->klass == PACK_CLASS_NUMERIC && !column->dropped && !column->no_scale && !few;
 	}
 }
 

@@ -2,8 +2,8 @@
  * pack_writer.h
  *		What the files of the pack writer share: buffered columns and the output buffer.
  *
- * pack_writer.c buffers rows, pack_encode.c makes a pack of them, pack_encode_ints.c and
- * pack_encode_bytes.c make the chunks of a column, pack_tiny.c the row-wise form.
+ * pack_writer.c buffers rows, pack_encode.c makes a pack of them, the other
+ * pack_encode_*.c make the chunks of a column, pack_tiny.c the row-wise form.
  */
 #ifndef MAGIC_PACK_WRITER_H
 #define MAGIC_PACK_WRITER_H
@@ -20,8 +20,11 @@ typedef struct WriterColumn
 	bool dropped;
 	bool packable; /* varlenas may have the short header */
 
-	Datum *values; /* by-reference ones point into the arena; nulls are 0 */
-	uint8 *nulls;  /* 1: null */
+	Datum *values;		/* by-reference ones point into the arena; those of nulls mean nothing */
+	uint8 *nulls;		/* 1: null */
+	bool scaled;		/* numeric: the values are not datums but integers times 10^-scale */
+	int scale;			/* of them, and of the last pack's; -1: not known yet */
+	uint32 added_nulls; /* in the rows that are being appended */
 	uint32 null_count;
 	uint64 bytes;	/* payload bytes of by-reference values */
 	uint32 longest; /* longest payload */
@@ -29,24 +32,40 @@ typedef struct WriterColumn
 	/* learnt from earlier packs, never wrong only less good */
 	bool no_dict;			  /* dictionaries did not pay */
 	bool no_codec;			  /* compression did not pay */
+	bool no_scale;			  /* values did not have one scale */
 	int packs_since;		  /* packs since either was tried */
 	struct FsstEncoder *fsst; /* made for an earlier pack */
 	MemoryContext fsst_cxt;	  /* of it */
 	double fsst_ratio;		  /* that it had there */
 } WriterColumn;
 
+/* Room that is kept from column to column and from pack to pack. */
+typedef struct PackRoom
+{
+	void *data;
+	Size size;
+} PackRoom;
+
 struct PackWriter
 {
 	MemoryContext parent;
 	MemoryContext context; /* everything but what follows */
-	MemoryContext arena;   /* by-reference values, reset with the rows */
+	MemoryContext arena;   /* large by-reference values, reset with the rows */
 	MemoryContext scratch; /* during finish */
-	char *arena_next;	   /* bump allocation inside the arena */
+
+	struct ArenaPiece *pieces; /* by-reference values; kept when the rows are forgotten */
+	struct ArenaPiece *piece;  /* that is being filled; NULL: none yet */
+	char *arena_next;		   /* bump allocation inside it */
 	Size arena_left;
 	Size arena_bytes; /* taken from the arena */
 
+	PackRoom integers;	/* during finish: a column's integers or codes */
+	PackRoom strings;	/* during finish: a column's byte strings */
+	uint64 last_length; /* of the last pack */
+
 	int natts;
 	WriterColumn *columns;
+	char *arrays; /* the columns' values and nulls */
 	uint32 nrows;
 	uint32 room; /* rows the arrays have room for */
 	uint32 next_position;
@@ -150,6 +169,8 @@ pack_datum_int(PackClass klass, int16 attlen, Datum value)
 }
 
 /* pack_writer.c */
+extern void *pack_room(PackWriter *writer, PackRoom *room, Size size);
+extern void pack_writer_unscale(PackWriter *writer, WriterColumn *column, uint32 nrows);
 extern PackClass pack_classify(Oid base_type, int16 attlen, bool byval, PackOrder *order);
 
 /* pack_encode.c */
@@ -191,6 +212,35 @@ extern void pack_write_codes(PackBuffer *out, const int64 *values, int n, int64 
 /* Byte strings of one column; null rows have length 0. */
 extern void pack_encode_bytes(PackWriter *writer, WriterColumn *source, PackBuffer *out,
 							  PackColumn *column, PackBlock *directory);
+
+/* First 8 bytes, the low ones first, zeros behind a shorter string's. */
+static inline uint64
+pack_string_head(PackString string)
+{
+	uint64 word;
+
+	if (unlikely(string.length == 0))
+		return 0;
+	/* behind a value in the writer's memory 8 bytes may be read */
+	memcpy(&word, string.data, sizeof(word));
+	return string.length >= 8 ? word : word & ~(~UINT64CONST(0) << (8 * string.length));
+}
+
+/* memcmp() order, shorter first. */
+static inline int
+pack_string_compare(const PackString *a, const PackString *b)
+{
+	int order = memcmp(a->data, b->data, Min(a->length, b->length));
+
+	if (order != 0)
+		return order;
+	return a->length < b->length ? -1 : a->length > b->length;
+}
+
+/* pack_encode_dict.c: false if a dictionary does not pay; nothing is appended then */
+extern bool pack_encode_dict(PackWriter *writer, const WriterColumn *source, PackBuffer *out,
+							 PackColumn *column, PackBlock *directory);
+extern void pack_set_byte_range(PackColumn *column, PackString min, PackString max);
 
 /* pack_encode_numeric.c: false if the column is better stored as bytes; nothing is appended then */
 extern bool pack_encode_numeric(PackWriter *writer, WriterColumn *source, PackBuffer *out,

@@ -19,6 +19,9 @@
 /* Row numbers reserved at once, at most. */
 #define MAX_RESERVATION 65536
 
+/* Rows appended at once: they should still be in the first cache when the last column is taken. */
+#define APPEND_ROWS 64
+
 HTAB *rel_writes;
 MemoryContext rel_write_context;
 static RelWrite *last_write;
@@ -262,16 +265,46 @@ open_segment(RelWrite *write, Relation rel, CommandId cid, uint64 rows)
 	return start_segment(write, rel, cid, 0, rows);
 }
 
+/* The slot's row is the segment's next. */
+static void
+number_row(Relation rel, Segment *segment, TupleTableSlot *slot)
+{
+	row_to_tid(segment->end, &slot->tts_tid);
+	slot->tts_tableOid = RelationGetRelid(rel);
+	magic_slot_set_inserted(slot, segment->xid, InvalidTransactionId, segment->cid);
+	segment->end++;
+}
+
 static void
 append_row(RelWrite *write, Relation rel, Segment *segment, TupleTableSlot *slot)
 {
 	slot_getallattrs(slot);
 	pack_writer_append(segment->writer, slot->tts_values, slot->tts_isnull);
-	row_to_tid(segment->end, &slot->tts_tid);
-	slot->tts_tableOid = RelationGetRelid(rel);
-	magic_slot_set_inserted(slot, segment->xid, InvalidTransactionId, segment->cid);
-	segment->end++;
+	number_row(rel, segment, slot);
 	write->next = segment->end;
+}
+
+/* Appends as many of the `n` rows as are worth appending at once; returns their number. */
+static int
+append_rows(RelWrite *write, Relation rel, Segment *segment, TupleTableSlot **slots, int n)
+{
+	const Datum *values[APPEND_ROWS];
+	const bool *isnull[APPEND_ROWS];
+
+	n = Min(n, APPEND_ROWS);
+	n = Min(n, write->reserve_end - write->next);
+	n = Min(n, PACK_TARGET_ROWS - pack_writer_rows(segment->writer));
+	for (int i = 0; i < n; i++)
+	{
+		slot_getallattrs(slots[i]);
+		values[i] = slots[i]->tts_values;
+		isnull[i] = slots[i]->tts_isnull;
+	}
+	pack_writer_append_many(segment->writer, values, isnull, n);
+	for (int i = 0; i < n; i++)
+		number_row(rel, segment, slots[i]);
+	write->next = segment->end;
+	return n;
 }
 
 static bool
@@ -323,10 +356,8 @@ writer_insert_many(Relation rel, TupleTableSlot **slots, int n, CommandId cid)
 		Segment *segment = open_segment(write, rel, cid, n - i);
 
 		do
-		{
-			append_row(write, rel, segment, slots[i]);
-			i++;
-		} while (i < n && write->next < write->reserve_end && !segment_full(segment));
+			i += append_rows(write, rel, segment, slots + i, n - i);
+		while (i < n && write->next < write->reserve_end && !segment_full(segment));
 		reserved_set_appended(write->storage, segment->first, segment->end, write->reserve_end, 0);
 		flush_if_full(write, rel, segment);
 	}

@@ -25,6 +25,8 @@ avg(l_quantity), avg(l_extendedprice), avg(l_discount), count(*)
 FROM {t} WHERE l_shipdate <= DATE '1998-12-01' - INTERVAL '90' DAY
 GROUP BY l_returnflag, l_linestatus ORDER BY l_returnflag, l_linestatus''',
 }
+ARMS = ('heap', 'magic')
+ROUNDS = 2
 Q6_COLUMNS = ['l_quantity', 'l_extendedprice', 'l_discount', 'l_shipdate']
 
 DUCKDB_ARM = '''
@@ -67,19 +69,34 @@ def venv():
     return os.path.join(path, 'bin')
 
 
+def load(bench, path):
+    """Fills the two arms' tables by COPY, in turn, ROUNDS times. Returns for each arm: rows, and the best seconds by
+    the clock and of processor time."""
+    rows, copy, processor = {}, {}, {}
+    for _ in range(ROUNDS):
+        for arm in ARMS:
+            name = 'lineitem_' + arm
+            bench.psql('DROP TABLE IF EXISTS ' + name, 'CREATE TABLE %s %s USING %s' % (name, LINEITEM, arm),
+                       'CHECKPOINT')
+            elapsed, used = bench.times("COPY %s FROM '%s' WITH (DELIMITER '|')" % (name, path))[0]
+            copy[arm] = min(elapsed, copy.get(arm, elapsed))
+            processor[arm] = min(used, processor.get(arm, used))
+    for arm in ARMS:
+        bench.psql('VACUUM (ANALYZE) lineitem_' + arm)
+        rows[arm] = int(bench.psql('SELECT count(*) FROM lineitem_' + arm))
+    return rows, copy, processor
+
+
 def run(bench):
     print('\nTPC-H lineitem, scale %g; heap, magic and DuckDB on one thread' % bench.options.scale, flush=True)
     programs = venv()
     table = os.path.join(bench.out, 'lineitem.tbl')
     subprocess.run('"%s/tpchgen-cli" tbl -s %g --tables lineitem --stdout | sed "s/|$//" > "%s"'
                    % (programs, bench.options.scale, table), shell=True, check=True)
-    rows, copy, size, seconds, results = {}, {}, {}, {}, {}
-    for arm in ('heap', 'magic'):
+    size, seconds, results = {}, {}, {}
+    rows, copy, processor = load(bench, table)
+    for arm in ARMS:
         name = 'lineitem_' + arm
-        bench.psql('CHECKPOINT', 'CREATE TABLE %s %s USING %s' % (name, LINEITEM, arm))
-        _, copy[arm] = bench.timed("COPY %s FROM '%s' WITH (DELIMITER '|')" % (name, table), 1)
-        bench.psql('VACUUM (ANALYZE) ' + name)
-        rows[arm] = int(bench.psql('SELECT count(*) FROM ' + name))
         for query, sql in QUERIES.items():
             results[arm, query], seconds[arm, query] = bench.timed(sql.format(t=name))
     size['heap'] = int(bench.psql("SELECT pg_table_size('lineitem_heap')"))
@@ -95,7 +112,9 @@ def run(bench):
     compare_results(bench, rows, results, duck)
 
     bench.ratio('COPY, rows/s, magic : heap', rows['magic'] / copy['magic'], rows['heap'] / copy['heap'],
-                0.7, smaller=False, unit='%.0f')
+                1.0, smaller=False, unit='%.0f')
+    bench.say('    by processor time', '%.2f : %.2f s = %.2f' % (
+        processor['magic'], processor['heap'], processor['heap'] / processor['magic']))
     bench.ratio('size, MB, magic : heap', size['magic'] / 1e6, size['heap'] / 1e6, 0.20, unit='%.0f')
     bench.say('size, MB, DuckDB', '%.0f' % (duck['size'] / 1e6))
     for query, limit in (('sum', 1.3), ('Q6', 1.3)):

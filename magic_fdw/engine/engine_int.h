@@ -526,6 +526,7 @@ typedef struct BlockColumns
 } BlockColumns;
 
 extern const TupleTableSlotOps TTSOpsMagic;
+extern bool magic_slot_is_large(TupleTableSlot *slot);
 extern void magic_slot_set_block(TupleTableSlot *slot, BlockColumns *columns, int row,
 								 RowNumber number, TransactionId xmin, CommandId cmin);
 extern void magic_slot_set_pack(TupleTableSlot *slot, PackReader *reader, PackDatumBuffer *buffers,

@@ -204,6 +204,25 @@ magic_slot_materialize(TupleTableSlot *slot)
 		TTSOpsVirtual.materialize(slot);
 }
 
+/* Has the slot's row, all of whose attributes are there, a value of more than MOST_ROOM bytes? */
+bool
+magic_slot_is_large(TupleTableSlot *slot)
+{
+	TupleDesc desc = slot->tts_tupleDescriptor;
+
+	if (slot_is_magic(slot) && ((MagicSlot *) slot)->owned)
+		return false;
+	for (int att = 0; att < desc->natts; att++)
+	{
+		Pointer value = DatumGetPointer(slot->tts_values[att]);
+
+		if (TupleDescAttr(desc, att)->attlen == -1 && !slot->tts_isnull[att] &&
+			(VARATT_IS_EXTERNAL(value) || VARSIZE_ANY(value) > MOST_ROOM))
+			return true;
+	}
+	return false;
+}
+
 static void
 magic_slot_copyslot(TupleTableSlot *dst, TupleTableSlot *src)
 {

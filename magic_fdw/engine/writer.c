@@ -299,6 +299,8 @@ append_rows(RelWrite *write, Relation rel, Segment *segment, TupleTableSlot **sl
 		slot_getallattrs(slots[i]);
 		values[i] = slots[i]->tts_values;
 		isnull[i] = slots[i]->tts_isnull;
+		if (magic_slot_is_large(slots[i]))
+			n = i + 1; /* it may fill the pack */
 	}
 	pack_writer_append_many(segment->writer, values, isnull, n);
 	for (int i = 0; i < n; i++)

@@ -104,6 +104,10 @@ extern MergeDue merge_note_writes(uint64 storage, uint32 writes);
 extern uint32 merge_counted_writes(uint64 storage);
 extern bool merge_done(uint64 storage, uint32 counted, uint32 remaining);
 
+/* How far deletions have been taken for settled. */
+extern void settled_note(TransactionId xid);
+extern TransactionId settled_newest(void);
+
 /* A random number of this run of the server. */
 extern uint32 page_secret(void);
 
@@ -463,7 +467,11 @@ extern int row_lock_taken(void);
 extern void row_lock_undo(int to);
 extern bool row_lock_table(Relation rel, bool wait);
 extern TransactionId row_lock_holder(Relation rel, RowNumber row);
+extern void row_lock_table_key_share(Relation rel);
 extern bool row_lock_marker_held(Relation rel);
+extern bool row_lock_marker_mine(Oid relid);
+extern bool row_lock_marker_used(Oid database, Oid relid);
+extern bool row_lock_marker_wait(Relation rel, bool wait);
 extern bool row_key_share_others(Relation rel, RowNumber row, bool *prepared);
 extern bool row_key_share_mine(Oid database, Oid relid, RowNumber row);
 extern bool row_key_share_held(Oid database, Oid relid, RowNumber row);
@@ -471,10 +479,14 @@ extern bool compaction_lock(Relation rel, bool wait);
 
 /* ---------------------------------------------------------------- keyshare.c */
 
+/* The LWLock tranche "magic key share" has one lock more. */
+#define KEY_SHARE_PARTITIONS 16
+
 extern Size key_share_shmem_size(void);
 extern void key_share_shmem_startup(void);
 extern void key_share_arrive(Oid relid);
 extern bool key_share_in_use(Relation rel);
+extern bool key_share_wait_for_table(Relation rel, bool wait);
 extern RowNumber *key_share_older(Oid relid, RowNumber row, int *n);
 extern void key_share_carry(Relation rel, RowNumber row, RowNumber successor);
 extern void key_share_prepare(void);

@@ -603,8 +603,11 @@ row_lock(Relation rel, RowNumber row, RowLockKind kind, LockWaitPolicy policy)
 		locked = row_lock_version(rel, older[i], kind, policy);
 	if (older)
 		pfree(older);
-	if (!locked)
+	if (!locked || !key_share_wait_for_table(rel, policy == LockWaitBlock))
+	{
+		locked = false;
 		row_lock_undo(before);
+	}
 	return locked;
 }
 
@@ -619,6 +622,16 @@ row_lock_table(Relation rel, bool wait)
 		return false;
 	table_tag(MyDatabaseId, RelationGetRelid(rel), TABLE_CHANGED_OFFSET, &tag);
 	return acquire(&tag, AccessShareLock, true);
+}
+
+/* Locks all rows of the table FOR KEY SHARE, to the end of the transaction. May wait. */
+void
+row_lock_table_key_share(Relation rel)
+{
+	LOCKTAG tag;
+
+	table_tag(MyDatabaseId, RelationGetRelid(rel), TABLE_TAG_OFFSET, &tag);
+	(void) acquire(&tag, lock_modes[ROW_LOCK_KEY_SHARE].strong, true);
 }
 
 /* The xid of one of those who hold the tag in a mode that conflicts with this one, if they have one. */
@@ -685,6 +698,42 @@ row_lock_marker_held(Relation rel)
 
 	table_tag(MyDatabaseId, RelationGetRelid(rel), KEY_SHARE_TAG_OFFSET, &marker);
 	return others_hold(&marker, AccessExclusiveLock, NULL);
+}
+
+/* Has this transaction? */
+bool
+row_lock_marker_mine(Oid relid)
+{
+	LOCKTAG marker;
+
+	table_tag(MyDatabaseId, relid, KEY_SHARE_TAG_OFFSET, &marker);
+	return compat_LockHeldByMe(&marker, AccessShareLock);
+}
+
+/* Has anybody, in any database? */
+bool
+row_lock_marker_used(Oid database, Oid relid)
+{
+	LOCKTAG marker;
+
+	table_tag(database, relid, KEY_SHARE_TAG_OFFSET, &marker);
+	return compat_LockHeldByMe(&marker, AccessShareLock) ||
+		   others_hold(&marker, AccessExclusiveLock, NULL);
+}
+
+/* Waits for the end of all other transactions that have. False if there are any and we shall not wait. */
+bool
+row_lock_marker_wait(Relation rel, bool wait)
+{
+	LOCKTAG marker;
+
+	if (!row_lock_marker_held(rel))
+		return true;
+	if (!wait)
+		return false;
+	table_tag(MyDatabaseId, RelationGetRelid(rel), KEY_SHARE_TAG_OFFSET, &marker);
+	WaitForLockers(marker, AccessExclusiveLock, false);
+	return true;
 }
 
 /*

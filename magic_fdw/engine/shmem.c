@@ -16,6 +16,7 @@
  */
 #include "engine/engine_int.h"
 
+#include "access/transam.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
@@ -28,6 +29,8 @@
 #define RANGES_PER_BACKEND 256
 #define CHANGE_COUNTERS 4096
 #define REMOVAL_COUNTERS 4096
+
+#define SETTLED_SLOTS 64
 
 /* Directory rows and deltas before a merge is tried. */
 #define MERGE_MIN_WRITES 64
@@ -49,6 +52,7 @@ typedef struct EngineShared
 	pg_atomic_uint32 merge_due[CHANGE_COUNTERS];  /* at this many */
 	pg_atomic_uint32 merge_told[CHANGE_COUNTERS]; /* the worker was told */
 	uint32 page_secret;							  /* see page.c */
+	pg_atomic_uint64 settled[SETTLED_SLOTS];	  /* full xids by database; 0: none yet */
 	int nslots;
 	BackendSlot slots[FLEXIBLE_ARRAY_MEMBER];
 } EngineShared;
@@ -90,7 +94,7 @@ request_shmem(void)
 	RequestAddinShmemSpace(add_size(shared_size(), range_counts_size()));
 	RequestAddinShmemSpace(key_share_shmem_size());
 	RequestAddinShmemSpace(delta_log_shmem_size());
-	RequestNamedLWLockTranche("magic key share", 1);
+	RequestNamedLWLockTranche("magic key share", KEY_SHARE_PARTITIONS + 1);
 }
 
 static void
@@ -114,6 +118,8 @@ startup_shmem(void)
 		}
 		for (int i = 0; i < REMOVAL_COUNTERS; i++)
 			pg_atomic_init_u64(&shared->pack_removals[i], 0);
+		for (int i = 0; i < SETTLED_SLOTS; i++)
+			pg_atomic_init_u64(&shared->settled[i], 0);
 		if (!pg_strong_random(&shared->page_secret, sizeof(shared->page_secret)))
 			ereport(FATAL, (errcode(ERRCODE_INTERNAL_ERROR),
 							errmsg("could not generate a random number")));
@@ -142,6 +148,51 @@ uint32
 page_secret(void)
 {
 	return shared->page_secret;
+}
+
+/* The xid with its epoch; it is at most 2^31 xids old. */
+static uint64
+full_xid(TransactionId xid)
+{
+	FullTransactionId next = ReadNextFullTransactionId();
+
+	return U64FromFullTransactionId(next) - (uint32) (XidFromFullTransactionId(next) - xid);
+}
+
+/*
+ * Somebody takes deletions up to this xid for settled, so index entries may be marked dead for them, and
+ * merges may take them away. What is settled may later not be, when a standby begins to tell of an older
+ * snapshot or its feedback comes back: then the current horizon does not tell what was removed.
+ */
+void
+settled_note(TransactionId xid)
+{
+	pg_atomic_uint64 *newest = &shared->settled[MyDatabaseId % SETTLED_SLOTS];
+	uint64 old = pg_atomic_read_u64(newest);
+	uint64 new;
+
+	if (old != 0 && (TransactionId) old == xid)
+		return;
+	/* what was settled before the server started is not known */
+	if (old == 0)
+		new = U64FromFullTransactionId(ReadNextFullTransactionId()) - 1;
+	else
+		new = full_xid(xid);
+	while (old < new && !pg_atomic_compare_exchange_u64(newest, &old, new))
+		;
+}
+
+/*
+ * The newest xid that this was said of, in this database at least: who removes index entries of rows that
+ * are dead for everybody tells it to standbys.
+ */
+TransactionId
+settled_newest(void)
+{
+	TransactionId xid =
+		(TransactionId) pg_atomic_read_u64(&shared->settled[MyDatabaseId % SETTLED_SLOTS]);
+
+	return TransactionIdIsNormal(xid) ? xid : FirstNormalTransactionId;
 }
 
 static BackendSlot *

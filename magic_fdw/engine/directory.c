@@ -154,16 +154,23 @@ directory_lock_for_write(void)
 	}
 }
 
-/* xids before this one are older than every snapshot that may read the metadata. */
+/*
+ * xids before this one are older than every snapshot that may read the metadata. It may step back: see
+ * settled_note(), which is told of it.
+ */
 TransactionId
 directory_horizon(void)
 {
 	Relation table, index;
 	TransactionId horizon;
+	TransactionId newest;
 
 	meta_open_or_raise(META_PACK, AccessShareLock, &table, &index);
 	horizon = GetOldestNonRemovableTransactionId(table);
 	meta_close(table, index);
+	newest = horizon;
+	TransactionIdRetreat(newest);
+	settled_note(newest);
 	return horizon;
 }
 

@@ -124,12 +124,11 @@ magic_tuple_satisfies_snapshot(Relation rel, TupleTableSlot *slot, Snapshot snap
 /*
  * Simple deletion: entries marked dead by scans stay marked, the others are not looked at. Bottom-up
  * deletion: entries of rows that are dead for everybody are marked, until enough space is found. Returns
- * the newest xid whose removal a standby must know of.
+ * the newest xid whose removal a standby must know of: any that entries can have been marked for.
  */
 static TransactionId
 magic_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
 {
-	TransactionId horizon = directory_horizon();
 	int freed = 0;
 	int probes = 0;
 	bool any = !delstate->bottomup;
@@ -158,8 +157,8 @@ magic_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
 		delstate->ndeltids = 0;
 		return InvalidTransactionId;
 	}
-	TransactionIdRetreat(horizon);
-	return horizon;
+	(void) directory_horizon();
+	return settled_newest();
 }
 
 static void

@@ -67,7 +67,6 @@ typedef struct DeadRows
 	DeleteMap *present; /* rows that packs hold and that are not settled dead */
 	DeleteMap *settled;
 	Relation rel;
-	TransactionId horizon;
 	bool conflict_logged; /* for rows whose deletion is not known any more */
 	uint64 removed;
 } DeadRows;
@@ -86,10 +85,7 @@ row_is_dead(ItemPointer tid, void *arg)
 			return false;
 	if (!dead->conflict_logged && !delete_map_contains(dead->settled, row))
 	{
-		TransactionId newest = dead->horizon;
-
-		TransactionIdRetreat(newest);
-		storage_conflict_record(dead->rel, newest);
+		storage_conflict_record(dead->rel, settled_newest());
 		dead->conflict_logged = true;
 	}
 	dead->removed++;
@@ -181,7 +177,6 @@ vacuum_indexes(Relation rel, VacuumParams *params, BufferAccessStrategy strategy
 	add_unfinished(&dead, directory_load_any(storage, horizon), snapshot);
 	packs = directory_load(storage, snapshot, 0, InvalidRowNumber);
 	dead.rel = rel;
-	dead.horizon = horizon;
 	dead.settled =
 		delete_map_load_settled(storage, snapshot, horizon, &newest, CurrentMemoryContext);
 	dead.present = delete_map_create(CurrentMemoryContext);

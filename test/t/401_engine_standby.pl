@@ -113,6 +113,29 @@ $query->query('COMMIT');
 $query->quit;
 catch_up();
 is($standby->safe_psql('fresh', 'SELECT count(*) FROM h'), '1000', 'after its end replay goes on');
+
+# Index entries are marked dead, and rows are merged away, while the standby does not tell of its snapshots; then it does, so
+# the primary's horizon steps back, and they are removed: replay waits for the snapshots from before all the same.
+$primary->safe_psql('fresh', "CREATE TABLE $_ (id int PRIMARY KEY, v int) USING $am; INSERT INTO $_ SELECT g, g FROM generate_series(1, 300) g") for qw(marked merged);
+catch_up();
+my %back = map { $_ => $in_h =~ s/FROM h/FROM $_/r } qw(marked merged);
+$query = $standby->background_psql('fresh', on_error_stop => 0);
+$query->query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+like($query->query($back{$_}), qr/^300\|45150$/m, "a standby transaction sees all rows of $_") for sort keys %back;
+$primary->safe_psql('fresh', $_) for 'DELETE FROM marked WHERE id <= 250', 'DELETE FROM merged WHERE id <= 250', "SELECT merge('merged')", 'SELECT txid_current()';
+$primary->safe_psql('fresh', $back{marked}) for 1 .. 2;
+$standby->append_conf('postgresql.conf', 'hot_standby_feedback = on');
+$standby->reload;
+$primary->poll_query_until('fresh', 'SELECT bool_or(backend_xmin IS NOT NULL) FROM pg_stat_replication') or die 'no feedback';
+$primary->safe_psql('fresh', $_) for 'INSERT INTO marked SELECT g, -1 FROM generate_series(6000, 6500) g', 'VACUUM merged';
+usleep(1_500_000);
+like($query->query($back{$_}), qr/^300\|45150$/m, "it sees them still: $_") for sort keys %back;
+$query->query('COMMIT');
+$query->quit;
+$standby->append_conf('postgresql.conf', 'hot_standby_feedback = off');
+$standby->reload;
+catch_up();
+is($standby->safe_psql('fresh', 'SELECT count(*) FROM marked'), '551', 'after its end replay goes on again');
 $primary->safe_psql('postgres', $_) for 'ALTER SYSTEM RESET magic.compaction', 'SELECT pg_reload_conf()';
 
 # Rows vacuumed away while the standby does not wait: cancelled, never wrong.

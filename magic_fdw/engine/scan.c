@@ -4,11 +4,21 @@
  *
  * Directory and deltas are read when the first row is asked for, under the scan's snapshot; pins are kept
  * on one page per column. Before that, pending rows are flushed if their owner allows.
+ *
+ * Dirty snapshots: logical replication looks so for the row to be changed, compares all columns, and waits
+ * for the transactions that the snapshot names if they insert or delete the row that it has found. Rows
+ * that are being deleted are returned as live; their deleter is waited for when the row is locked. Rows that
+ * others are inserting have no values here; so a scan that has not found what its caller looks for, and is
+ * at its end, waits for those who were inserting when it began, and looks at the table once more.
  */
 #include "engine/scan_int.h"
 
+#include "access/transam.h"
+#include "access/xact.h"
 #include "pgstat.h"
+#include "storage/lmgr.h"
 #include "storage/predicate.h"
+#include "storage/procarray.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -103,6 +113,7 @@ scan_rescan(TableScanDesc sscan, struct ScanKeyData *key, bool set_params, bool 
 	scan->own_snapshot = NULL;
 	scan->from = 0;
 	scan->to = InvalidRowNumber;
+	scan->waited = false;
 }
 
 /* The MVCC snapshot to read the metadata with. */
@@ -116,20 +127,79 @@ scan_metadata_snapshot(MagicScanDesc *scan)
 	return scan->own_snapshot;
 }
 
+/* ---------------------------------------------------------------- dirty snapshots */
+
+static void
+add_inserter(MagicScanDesc *scan, TransactionId xid, bool in_progress)
+{
+	if (TransactionIdIsCurrentTransactionId(xid) || !in_progress)
+		return;
+	for (int i = 0; i < scan->ninserters; i++)
+		if (scan->inserters[i] == xid)
+			return;
+	scan->inserters[scan->ninserters++] = xid;
+}
+
+/*
+ * Notes who is inserting. Reserved ranges come first: what is not reserved any more is in the directory. A
+ * merge in progress counts as well; it is short.
+ */
+static void
+note_inserters(MagicScanDesc *scan)
+{
+	MemoryContext cxt =
+		AllocSetContextCreate(scan->cxt, "magic rows in progress", ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+	uint64 storage = storage_id(scan->base.rs_rd);
+	int nranges;
+	ReservedRange *ranges = reserved_list(storage, &nranges);
+	PackList *packs = directory_load_any(storage, directory_horizon());
+
+	if (scan->inserters != NULL)
+		pfree(scan->inserters);
+	scan->inserters =
+		MemoryContextAllocHuge(scan->cxt, sizeof(TransactionId) * (nranges + packs->n + 1));
+	scan->ninserters = 0;
+	for (int i = 0; i < nranges; i++)
+		add_inserter(scan, ranges[i].xid, ranges[i].first < ranges[i].appended);
+	for (int i = 0; i < packs->n; i++)
+		if (TransactionIdIsNormal(packs->packs[i].xmin))
+			add_inserter(scan, packs->packs[i].xmin,
+						 TransactionIdIsInProgress(packs->packs[i].xmin));
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
+}
+
+/* At the end of a scan: waits for those noted. False if there are none, or they have been waited for. */
+static bool
+wait_for_inserters(MagicScanDesc *scan)
+{
+	if (scan->ninserters == 0)
+		return false;
+	end_blocks(scan);
+	UnregisterSnapshot(scan->own_snapshot);
+	scan->own_snapshot = NULL;
+	for (int i = 0; i < scan->ninserters; i++)
+		XactLockTableWait(scan->inserters[i], NULL, NULL, XLTW_None);
+	scan->ninserters = 0;
+	scan->waited = true;
+	return true;
+}
+
+/* ---------------------------------------------------------------- rows */
+
 static void
 begin_blocks(MagicScanDesc *scan, TupleTableSlot *slot)
 {
 	Snapshot snapshot = scan->base.rs_snapshot;
 	bool any = snapshot != NULL && snapshot->snapshot_type == SNAPSHOT_ANY;
 
-	/*
-	 * Logical replication looks for a row so and waits for the transactions that are told here. None are:
-	 * it locks the row then, and looks again if it has changed.
-	 */
 	if (snapshot != NULL && snapshot->snapshot_type == SNAPSHOT_DIRTY)
 	{
 		snapshot->xmin = snapshot->xmax = InvalidTransactionId;
 		snapshot->speculativeToken = 0;
+		if (!scan->waited)
+			note_inserters(scan);
 	}
 	scan->blocks =
 		block_scan_begin(scan->base.rs_rd, scan_desc(scan, slot), scan_metadata_snapshot(scan), any,
@@ -218,7 +288,10 @@ scan_getnextslot(TableScanDesc sscan, ScanDirection direction, TupleTableSlot *s
 		if (!scan->positioned)
 		{
 			ExecClearTuple(slot);
-			return false;
+			if (!wait_for_inserters(scan))
+				return false;
+			blocks = scan_blocks(scan, slot);
+			continue;
 		}
 		scan->row = forward ? -1 : blocks->nrows;
 	}

@@ -18,6 +18,11 @@ struct MagicScanDesc
 	RowNumber from;		   /* range of a TID range scan */
 	RowNumber to;
 
+	/* under a dirty snapshot */
+	TransactionId *inserters; /* who had rows in progress when the scan began */
+	int ninserters;
+	bool waited; /* for them; this is the second look */
+
 	/* ANALYZE and TABLESAMPLE */
 	RowReader *reader;
 	RowNumber next_row;	 /* of the table when the scan began */

@@ -201,6 +201,36 @@ $pub->wait_for_catchup('s');
 is($sub->safe_psql('postgres', 'SELECT min(v), max(v), (SELECT count(*) FROM u WHERE a = 1) FROM k WHERE id IN (3003, 3004)'), '5|5|0', 'then it goes on from the newest version');
 $pub->safe_psql('postgres', 'DELETE FROM u WHERE a = 1');
 
+# without a key: the row is held, or is being inserted, by a local transaction that commits or does not; others
+# that insert are not waited for if the row is there
+$pub->safe_psql('postgres', "INSERT INTO f VALUES (900, 'late', 1), (901, 'held', 1), (902, 'here', 1), (903, 'never', 1)");
+$pub->wait_for_catchup('s');
+$sub->safe_psql('postgres', 'DELETE FROM f WHERE a IN (900, 903)');
+my %cases = (
+	'inserted, flushed'   => [ "INSERT INTO f VALUES (900, 'late', 1); SELECT count(*) FROM f WHERE a = 900", 'a = 900', 'COMMIT', 1, '2' ],
+	'inserted, pending'   => [ "INSERT INTO f VALUES (903, 'never', 1)", 'a = 903', 'ROLLBACK', 1, '' ],
+	'being deleted'       => [ 'DELETE FROM f WHERE a = 901', 'a = 901', 'ROLLBACK', 1, '2' ],
+	'others are inserted' => [ 'INSERT INTO f VALUES (950)', 'a = 902', 'ROLLBACK', 0, '2' ]);
+for my $case (sort keys %cases)
+{
+	my ($statement, $where, $end, $waits, $result) = $cases{$case}->@*;
+	$local = $sub->background_psql('postgres');
+	$local->query_safe("BEGIN; $statement");
+	$pub->safe_psql('postgres', "UPDATE f SET c = 2 WHERE $where");
+	if ($waits)
+	{
+		$sub->poll_query_until('postgres', "SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'logical replication worker' AND wait_event_type = 'Lock'")
+		  or diag("$case: nobody waits");
+	}
+	else { $pub->wait_for_catchup('s'); }
+	$local->query_safe($end);
+	$local->quit;
+	$pub->wait_for_catchup('s');
+	is($sub->safe_psql('postgres', "SELECT c FROM f WHERE $where"), $result, "without a key, $case");
+}
+$pub->safe_psql('postgres', 'DELETE FROM f WHERE a BETWEEN 900 AND 903');
+compare('without a key');
+
 # a conflict stops it until it is resolved: by removing the row here, by skipping the transaction
 for my $way ('remove', 'skip')
 {

@@ -385,6 +385,8 @@ process_utility(PlannedStmt *statement, const char *query, bool read_only,
 								completion);
 	if (guc_level > 0)
 		AtEOXact_GUC(true, guc_level);
+	if (IsTransactionState() && !IsBinaryUpgrade)
+		publication_warn(node);
 }
 
 /*

@@ -770,6 +770,7 @@ extern void ddl_init(void);
 
 /* publication.c */
 extern void publication_check_statement(Node *node);
+extern void publication_warn(Node *node);
 extern void ddl_set_new_filelocator(Relation rel, const RelFileLocator *locator, char persistence,
 									TransactionId *freeze_xid, MultiXactId *minmulti);
 extern void ddl_nontransactional_truncate(Relation rel);

@@ -69,6 +69,13 @@ CREATE PUBLICATION mp FOR TABLE mo;
 -- metadata is not to be rewritten or written by hand
 VACUUM FULL magic.pack;
 TRUNCATE magic.pack;
+DELETE FROM magic.pack;
+WITH gone AS (DELETE FROM magic.delete_delta RETURNING 1) SELECT count(*) FROM gone;
+UPDATE magic.pack SET rows = 0;
+INSERT INTO magic.free_extent SELECT storage, block, pages FROM magic.pack;
+MERGE INTO magic.pack USING (SELECT 1) x ON true WHEN MATCHED THEN DELETE;
+COPY magic.free_extent FROM '/dev/null';
+EXPLAIN (COSTS OFF) DELETE FROM magic.pack WHERE storage = 1;
 CREATE ROLE regress_engine_reader;
 GRANT SELECT ON mo TO regress_engine_reader;
 GRANT USAGE ON SCHEMA magic TO regress_engine_reader;
@@ -82,6 +89,8 @@ RESET ROLE;
 REVOKE USAGE ON SCHEMA magic FROM regress_engine_reader;
 DROP TABLE mo, ms, mh;
 DROP ROLE regress_engine_reader;
+-- the tests below damage it on purpose
+SET allow_system_table_mods = on;
 -- a VACUUM that has cut the file and then failed leaves free extents that packs may cover later: not used
 CREATE TABLE stale (id int, v text) USING magic;
 INSERT INTO stale SELECT i, md5(i::text) || md5((-i)::text) FROM generate_series(1, 20000) i;

@@ -28,6 +28,7 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "parser/parsetree.h"
 #include "storage/bufmgr.h"
 #include "storage/smgr.h"
 #include "tcop/utility.h"
@@ -258,15 +259,32 @@ object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, 
 	}
 }
 
+static bool
+is_metadata(Oid relid)
+{
+	return OidIsValid(relid) && get_rel_namespace(relid) == get_namespace_oid("magic", true) &&
+		   (relid == magic_table_oid("pack") || relid == magic_table_oid("delete_delta") ||
+			relid == magic_table_oid("free_extent"));
+}
+
+/* Raises if rows of a metadata table would be changed by hand; as with catalogs, allow_system_table_mods permits it. */
+static void
+refuse_change_of_metadata(Oid relid)
+{
+	if (allowSystemTableMods || !is_metadata(relid))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied: \"%s\" belongs to the magic engine", get_rel_name(relid)),
+			 errdetail("Tables of access method magic would lose rows, or get back deleted ones."),
+			 errhint("Change the tables themselves.")));
+}
+
 /* Raises for statements that would break the metadata tables. */
 static void
 refuse_on_metadata(Oid relid, const char *command)
 {
-	Oid namespace = OidIsValid(relid) ? get_rel_namespace(relid) : InvalidOid;
-
-	if (!OidIsValid(namespace) ||
-		(relid != magic_table_oid("pack") && relid != magic_table_oid("delete_delta") &&
-		 relid != magic_table_oid("free_extent")))
+	if (!is_metadata(relid))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -285,6 +303,11 @@ check_statement(Node *statement)
 		case T_TruncateStmt:
 			foreach (lc, ((TruncateStmt *) statement)->relations)
 				refuse_on_metadata(RangeVarGetRelid(lfirst(lc), NoLock, true), "TRUNCATE");
+			break;
+		case T_CopyStmt:
+			if (((CopyStmt *) statement)->is_from && ((CopyStmt *) statement)->relation != NULL)
+				refuse_change_of_metadata(
+					RangeVarGetRelid(((CopyStmt *) statement)->relation, NoLock, true));
 			break;
 		case T_ClusterStmt:
 			if (((ClusterStmt *) statement)->relation != NULL)
@@ -389,6 +412,16 @@ process_utility(PlannedStmt *statement, const char *query, bool read_only,
 		publication_warn(node);
 }
 
+/* The right to change the tables was checked before. */
+static void
+refuse_changes_of_metadata(PlannedStmt *statement)
+{
+	ListCell *lc;
+
+	foreach (lc, statement->resultRelations)
+		refuse_change_of_metadata(rt_fetch(lfirst_int(lc), statement->rtable)->relid);
+}
+
 /*
  * Parallel workers do not see this backend's overlay: flush it before they start. If an outer
  * subtransaction owns a part of it, run the plan without workers.
@@ -410,7 +443,10 @@ executor_start(QueryDesc *query, int eflags)
 	else
 		standard_ExecutorStart(query, eflags);
 	if ((eflags & EXEC_FLAG_EXPLAIN_ONLY) == 0)
+	{
+		refuse_changes_of_metadata(query->plannedstmt);
 		plan_columns_mark(query);
+	}
 	plan_forbid_prefetch(query);
 }
 

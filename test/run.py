@@ -82,9 +82,9 @@ class Runner:
     def run(self, command, log, cwd=None, env=None, timeout=None):
         """Run to the end with output to log; a process that outlives the timeout is killed with its
         whole group.  Returns the exit status, -1 after a timeout."""
-        if self.stopped:
-            return -1
         with open(log, 'ab') as f:
+            if self.stopped:
+                return -1
             process = subprocess.Popen(command, cwd=cwd or self.src, env=env, stdin=subprocess.DEVNULL,
                                        stdout=f, stderr=subprocess.STDOUT, start_new_session=True)
             with self.lock:

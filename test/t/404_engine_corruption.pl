@@ -14,7 +14,7 @@ if (access_method() ne 'magic')
 {
 	plan skip_all => 'about the format of magic';
 }
-my $rounds = long_run() ? 500 : 20;
+my $rounds = long_run() ? 200 : 20;
 my $seed   = $ENV{SEED} // int(rand(1e9));
 srand($seed);
 diag("seed $seed");

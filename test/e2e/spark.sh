@@ -53,11 +53,11 @@ start_feed()
 	total=$(cut -f3 "$fixture/expected/bank.accounts.tsv" | awk '{ s += $1 * 10000 } END { printf "%d.%04d", s / 10000, s % 10000 }')
 }
 
-if [ -n "${MAGIC_LONG:-}" ]; then reads=100 rate=3; else reads=10 rate=8; fi		# messages a second, of 3,004
+if [ -n "${MAGIC_LONG:-}" ]; then reads=40 rate=3; else reads=10 rate=8; fi		# messages a second, of 3,004
 fetch
 start_server magic_fdw
 start_feed
-SPARK_LOCAL_IP=127.0.0.1 PYSPARK_PYTHON=$python timeout 900 "$python" "$(dirname "$0")/spark_read.py" \
+SPARK_LOCAL_IP=127.0.0.1 PYSPARK_PYTHON=$python timeout 960 "$python" "$(dirname "$0")/spark_read.py" \
 	--driver "$driver" --url "jdbc:postgresql://127.0.0.1:$PGPORT/$PGDATABASE" --table bank.accounts \
 	--column balance --key id --rows "$accounts" --total "$total" --reads $reads \
 	2>"$MAGIC_TMP/spark.log" || {

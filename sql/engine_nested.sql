@@ -35,3 +35,13 @@ commit; select count(*), count(v), max(v), sum(id) from ps;
 insert into ps values (151); insert into ps values (260);
 select problems('ps');
 drop table ps;
+-- a loop that writes, and writes again in a block with an exception handler; the same by a trigger
+create table pl (id int primary key, v text); create table pm (id int primary key);
+do $$ begin for i in 1..400 loop insert into pl values (i); begin insert into pm values (i % 390); exception when unique_violation then update pl set v = 'twice' where id = i; end; end loop; end $$;
+select count(*), count(v), (select count(*) from pm) from pl;
+create function pt() returns trigger language plpgsql as $$ begin if pg_trigger_depth() = 1 then begin insert into pl values (new.id + 10000); exception when unique_violation then delete from pl where id = new.id + 10000; end; end if; return new; end $$;
+create trigger pt before insert on pl for each row execute function pt();
+insert into pl select g from generate_series(501, 900) g; insert into pl values (901), (902); delete from pl where id = 901; insert into pl values (901);
+select count(*), count(v), sum(id) from pl;
+select problems('pl'), problems('pm');
+drop table pl, pm; drop function pt;

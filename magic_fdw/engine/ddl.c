@@ -379,7 +379,7 @@ flush_before_savepoint(Node *node)
 {
 	if (IsTransactionState() && IsA(node, TransactionStmt) &&
 		((TransactionStmt *) node)->kind == TRANS_STMT_SAVEPOINT && reserved_crowded())
-		(void) writer_flush_all();
+		writer_flush_rows();
 }
 
 static void

@@ -433,6 +433,7 @@ extern void writer_note_change(Relation rel);
 extern void writer_note_due(Relation rel);
 extern void writer_flush(Relation rel);
 extern bool writer_flush_all(void);
+extern void writer_flush_rows(void);
 extern void writer_discard(uint64 storage);
 extern bool writer_pending(uint64 storage);
 extern Segment *writer_find_segment(uint64 storage, RowNumber row);

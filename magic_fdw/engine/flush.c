@@ -245,14 +245,19 @@ flush_deletes(RelWrite *write, Relation rel, bool join)
 	pfree(flush.bytes);
 }
 
-/*
- * Writes what the current subtransaction owns of the table. At the end of a top-level transaction
- * (`join`) neighbouring segments become one pack.
- */
+typedef enum FlushKind
+{
+	FLUSH_ROWS, /* deletions stay */
+	FLUSH_ALL,
+	FLUSH_JOINED /* a top-level transaction ends: neighbouring segments become one pack */
+} FlushKind;
+
+/* Writes what the current subtransaction owns of the table. */
 static void
-flush_write(RelWrite *write, Relation rel, bool join)
+flush_write(RelWrite *write, Relation rel, FlushKind kind)
 {
 	SubTransactionId subid = GetCurrentSubTransactionId();
+	bool join = kind == FLUSH_JOINED;
 
 	for (int i = 0; i < write->nsegments;)
 	{
@@ -289,7 +294,8 @@ flush_write(RelWrite *write, Relation rel, bool join)
 		else
 			flush_segment(write, rel, i);
 	}
-	flush_deletes(write, rel, join);
+	if (kind != FLUSH_ROWS)
+		flush_deletes(write, rel, join);
 }
 
 static bool
@@ -318,7 +324,7 @@ writer_flush(Relation rel)
 	push = !ActiveSnapshotSet();
 	if (push)
 		PushActiveSnapshot(GetTransactionSnapshot());
-	flush_write(write, rel, false);
+	flush_write(write, rel, FLUSH_ALL);
 	if (push)
 		PopActiveSnapshot();
 }
@@ -342,7 +348,7 @@ discard_owned(RelWrite *write, SubTransactionId subid)
 
 /* Flushes all tables. Returns false if rows or deletions of an outer subtransaction remain. */
 static bool
-flush_everything(bool join)
+flush_everything(FlushKind kind)
 {
 	HASH_SEQ_STATUS seq;
 	RelWrite *write;
@@ -371,7 +377,7 @@ flush_everything(bool join)
 			}
 			rel = try_relation_open(write->relid, RowExclusiveLock);
 			if (rel != NULL && engine_is_magic(rel) && storage_id(rel) == write->storage)
-				flush_write(write, rel, join);
+				flush_write(write, rel, kind);
 			else
 			{
 				/* an inner subtransaction has dropped or emptied the table, and was committed */
@@ -392,7 +398,17 @@ flush_everything(bool join)
 bool
 writer_flush_all(void)
 {
-	return flush_everything(false);
+	return flush_everything(FLUSH_ALL);
+}
+
+/*
+ * Frees reserved ranges. Deletions need none; written one by one, each by a command of its own, they would
+ * make every lookup slow.
+ */
+void
+writer_flush_rows(void)
+{
+	(void) flush_everything(FLUSH_ROWS);
 }
 
 /* Has this transaction rows or deletions of the table that are not flushed? */
@@ -529,7 +545,7 @@ flush_before_end(bool top, bool merge)
 	if (rel_writes == NULL || IsParallelWorker())
 		return;
 	PushActiveSnapshot(GetTransactionSnapshot());
-	if (!flush_everything(top) && top)
+	if (!flush_everything(top ? FLUSH_JOINED : FLUSH_ALL) && top)
 		elog(ERROR, "rows of an open subtransaction are pending at the end of the transaction");
 	if (merge)
 		merge_when_due();

@@ -232,11 +232,11 @@ reserved_room(void)
 	return RANGES_PER_BACKEND - (int) pg_atomic_read_u32(count_of(my_slot()));
 }
 
-/* Has this backend published half of the ranges that it may? */
+/* Can this backend publish few ranges only, which subtransactions to come may need? */
 bool
 reserved_crowded(void)
 {
-	return reserved_room() <= RANGES_PER_BACKEND / 2;
+	return reserved_room() <= RANGES_PER_BACKEND / 4;
 }
 
 static int

@@ -183,7 +183,7 @@ new_segment(RelWrite *write, Relation rel, CommandId cid, uint32 token)
 	Segment *segment;
 
 	if (reserved_room() == 0)
-		writer_flush_all();
+		writer_flush_rows();
 	if (write->nsegments == write->room)
 	{
 		write->room = Max(8, write->room * 2);
@@ -210,8 +210,14 @@ new_segment(RelWrite *write, Relation rel, CommandId cid, uint32 token)
 static Segment *
 start_segment(RelWrite *write, Relation rel, CommandId cid, uint32 token, uint64 rows)
 {
-	Segment *segment = new_segment(write, rel, cid, token);
-	Segment *last = last_segment(write);
+	Segment *segment;
+	Segment *last;
+
+	/* what is pending here keeps its ranges while inner subtransactions need some */
+	if (reserved_crowded())
+		writer_flush_rows();
+	segment = new_segment(write, rel, cid, token);
+	last = last_segment(write);
 
 	if (write->next < write->reserve_end && last != NULL && last->end == write->next)
 	{

@@ -376,6 +376,11 @@ class Schema:
         other.columns, other.indexes = list(self.columns), list(self.indexes)
         return other
 
+    def prepares(self):
+        """May transactions be prepared? Not those of temporary tables, nor, since they stay beside others, such as lock
+        many rows or check foreign keys."""
+        return not self.temporary and not self.child and self.triggers != 'chain'
+
     def names(self):
         """Of the columns that values() gives values for."""
         return ['id', 'v'] + (['u'] if self.deferred else []) + [c.name for c in self.columns]
@@ -425,8 +430,8 @@ class Schema:
         if self.triggers in ('after', 'look'):
             return ["CREATE TRIGGER a AFTER INSERT OR UPDATE OR DELETE ON @t FOR EACH ROW EXECUTE FUNCTION diff_after('@t', '%s')" % self.triggers]
         if self.triggers == 'chain':
-            return ["CREATE TRIGGER %s %s INSERT OR UPDATE OR DELETE ON @t FOR EACH ROW EXECUTE FUNCTION diff_chain('@t')" % (name, when)
-                    for name, when in (('x', 'AFTER'), ('y', 'BEFORE'))]
+            return ["CREATE TRIGGER %s %s ON @t FOR EACH ROW EXECUTE FUNCTION diff_chain('@t')" % one
+                    for one in (('x', 'AFTER INSERT OR UPDATE OR DELETE'), ('y', 'BEFORE INSERT'))]
         if self.triggers == 'deferred':
             return ["CREATE CONSTRAINT TRIGGER d AFTER INSERT OR UPDATE OR DELETE ON @t DEFERRABLE INITIALLY DEFERRED "
                     "FOR EACH ROW EXECUTE FUNCTION diff_after('@t', 'look')"]

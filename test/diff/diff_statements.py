@@ -139,12 +139,12 @@ class Statements:
             'SELECT id, v FROM @t WHERE id BETWEEN {n} AND {m} ORDER BY id LIMIT 2 FOR UPDATE SKIP LOCKED',
             'MERGE INTO @t t USING (SELECT id, v, {c} AS c FROM @t WHERE id BETWEEN {n} AND {m}) s ON t.id = s.id + 1 WHEN MATCHED AND t.v > 50 THEN UPDATE SET {c} = s.c '
             'WHEN MATCHED AND t.v > 30 THEN DELETE WHEN MATCHED THEN UPDATE SET v = s.v WHEN NOT MATCHED AND s.v > 20 THEN INSERT (id, v, {c}) VALUES (s.id + 1, s.v, s.c)']).format(
-                n=n, m=n + rng.choice([1, 3, 5]), c=column), 14
+                n=n, m=n + rng.choice([1, 3, 5]), c=column), 12
 
     def procedural(self):
         """PL/pgSQL over ten rows or so; what it sees on its way is its result."""
         rng = self.rng
-        return "SELECT diff_walk('@t', %d, %d)" % (rng.randrange(7), self.identity()), 30
+        return "SELECT diff_walk('@t', %d, %d)" % (rng.randrange(7), self.identity()), 24
 
     def delete(self):
         if self.rng.random() < 0.15:

@@ -150,7 +150,7 @@ class Game:
         for gid in self.control.run("SELECT gid FROM pg_prepared_xacts WHERE gid LIKE 'diff%'").split('\n'):
             if gid:         # of a run that was ended
                 self.control.run("ROLLBACK PREPARED '%s'" % gid)
-        self.can_prepare = self.control.run('SHOW max_prepared_transactions') != '0'
+        self.can_prepare = self.control.run('SHOW max_prepared_transactions') != '0'      # see Schema.prepares()
         count = self.rng.choice([1, options.sessions, options.sessions])
         self.schema = Schema(self.rng, count == 1, self.index_methods())
         self.side = Session(1 if self.schema.temporary else 0, self.tables)
@@ -233,8 +233,8 @@ class Game:
                 session.waiting = True
                 session.partial = None
                 return
-            if time.time() - start > WAIT_LIMIT and results == [None, None]:
-                raise RoundEnds('a statement that is slow on both')
+            if time.time() - start > WAIT_LIMIT and results[0] is None and not waits[0]:
+                raise RoundEnds('a statement that is slow on heap')
             if time.time() - start > WAIT_LIMIT:
                 self.fail('session %d: %s has not ended, the other %s' % (
                     session.number, [a.table for a, r in zip(arms, results) if r is None], results))
@@ -307,7 +307,7 @@ class Game:
         rng = self.rng
         before, changed = session.schema, session.ddl
         sql = 'ROLLBACK' if session.failed else rng.choice(['COMMIT', 'COMMIT', 'ROLLBACK'])
-        if not session.failed and self.can_prepare and not self.schema.temporary and rng.random() < 0.1:
+        if not session.failed and self.can_prepare and self.schema.prepares() and rng.random() < 0.1:
             number = self.number()
             session.end()
             self.settle(session, "PREPARE TRANSACTION '@t %d'" % number)
@@ -395,6 +395,8 @@ class Game:
             self.change_schema(session)
         else:
             sql, rows = self.statements.statement(not others)
+            if session.rows + rows > 30 and not alone:
+                return                      # a block's rows may be locked as a whole
             session.rows += rows
             self.settle(session, sql)
 

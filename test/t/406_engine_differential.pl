@@ -1,4 +1,5 @@
-# Random statements from several sessions give on a magic table what they give on a heap table.
+# Random statements from several sessions give on a magic table what they give on a heap table; given all at once they
+# leave a sound table.
 use strict;
 use warnings;
 
@@ -16,4 +17,8 @@ $ENV{PGDATABASE} = 'postgres';
 my $output = `python3 $ENV{MAGIC_SRC}/test/diff/engine_diff.py --seconds $seconds --access-method @{[ access_method() ]} @seed 2>&1`;
 is($?, 0, 'no difference') or diag($output);
 like($output, qr/^ok: /m, 'rounds were played');
+
+my $race = `python3 $ENV{MAGIC_SRC}/test/diff/engine_race.py --seconds @{[ $seconds / 2 ]} @seed 2>&1`;
+is($?, 0, 'several sessions at once: no internal error, a sound table') or diag($race);
+like($race, qr/^ok: /m, 'rounds were played at once');
 done_testing();

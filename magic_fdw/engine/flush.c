@@ -3,7 +3,8 @@
  *		The overlay becomes directory rows and deltas.
  *
  * A table's pending rows and deletions are flushed when a pack is full, when this backend begins to scan
- * the table, before utility commands and parallel plans, and before the end of the owning (sub)transaction.
+ * the table, before utility commands and parallel plans, and before the end of the owning (sub)transaction;
+ * rows also when few reserved ranges are left, which inner subtransactions may need.
  * A flush needs the owner to be the current subtransaction, because heap_insert stamps that one's xid, and
  * uses the original command id.
  *

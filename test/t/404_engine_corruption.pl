@@ -186,6 +186,9 @@ for my $round (1 .. (long_run() ? 60 : 6))
 		else
 		{
 			$told++;
+
+			# the metapage's version: of another library, as far as this one can know
+			next if $flipped{$name} >= 28 && $flipped{$name} < 32 && $err =~ /0A000/;
 			fail("byte $flipped{$name} of $name: $err")
 			  if $name eq 'small' ? $err !~ /XX001/ : $err !~ /XX001/ || $err !~ /block \d+ of relation "$name"/;
 		}

@@ -380,12 +380,12 @@ deleted_known(Relation rel, uint64 storage, RowNumber row, Snapshot snapshot, bo
 		{
 			*deleted = !XidInMVCCSnapshot(entry->recent[i].xid, snapshot);
 			if (*deleted && all_dead != NULL)
-				*all_dead = GlobalVisCheckRemovableXid(rel, entry->recent[i].xid);
+				*all_dead = settled_for_all(rel, entry->recent[i].xid);
 			return true;
 		}
 	if (all_dead != NULL)
-		*all_dead = !TransactionIdIsValid(entry->newest) ||
-					GlobalVisCheckRemovableXid(rel, entry->newest) || deleted_settled(storage, row);
+		*all_dead = !TransactionIdIsValid(entry->newest) || settled_for_all(rel, entry->newest) ||
+					deleted_settled(storage, row);
 	return true;
 }
 

@@ -106,6 +106,7 @@ extern bool merge_done(uint64 storage, uint32 counted, uint32 remaining);
 
 /* How far deletions have been taken for settled. */
 extern void settled_note(TransactionId xid);
+extern bool settled_for_all(Relation rel, TransactionId xid);
 extern TransactionId settled_newest(void);
 
 /* A random number of this run of the server. */

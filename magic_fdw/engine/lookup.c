@@ -498,11 +498,8 @@ deleted_for(RowReader *reader, RowNumber row, Snapshot snapshot, bool *all_dead)
 		return deleted;
 	if (!deleted_probe(reader->storage, row, snapshot, &info))
 		return false;
-	if (all_dead && !info.own && GlobalVisCheckRemovableXid(reader->rel, info.xmax))
-	{
-		settled_note(info.xmax);
-		*all_dead = true;
-	}
+	if (all_dead)
+		*all_dead = !info.own && settled_for_all(reader->rel, info.xmax);
 	return true;
 }
 

@@ -23,6 +23,7 @@
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/proc.h"
+#include "utils/snapmgr.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
 
@@ -180,6 +181,16 @@ settled_note(TransactionId xid)
 		new = full_xid(xid);
 	while (old < new && !pg_atomic_compare_exchange_u64(newest, &old, new))
 		;
+}
+
+/* Is what the transaction did older than every snapshot, so that index entries may be marked dead for it? */
+bool
+settled_for_all(Relation rel, TransactionId xid)
+{
+	if (!GlobalVisCheckRemovableXid(rel, xid))
+		return false;
+	settled_note(xid);
+	return true;
 }
 
 /*

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Benchmarks: ratios of arms measured in one run, results checked equal. Asserts no times.
 
-usage: bench.py [--scale N] [--pg-config P] [--installed] [tpch] [engine] [ingest] [latency]
+usage: bench.py [--scale N] [--pg-config P] [--installed] [tpch] [scan] [engine] [ingest] [latency]
 
 README.md says what each part measures. With --installed the libraries are not built: what PG_CONFIG has
 installed is measured.
@@ -22,6 +22,7 @@ import run
 import engine_dml
 import engine_point
 import ingest
+import scan
 import tpch
 
 # The parts of `engine`, in their order: modules with a run(bench).
@@ -83,7 +84,7 @@ class Bench:
             self.bad.append('%s: %s differs from %s' % (what, a, b))
 
     def check_disk(self):
-        need = 3.5 * self.options.scale * ('tpch' in self.options.what) + 4
+        need = self.options.scale * max(3.5 * ('tpch' in self.options.what), 6 * ('scan' in self.options.what)) + 4
         free = shutil.disk_usage(self.out).free / 1e9
         print('disk: needs about %.1f GB in %s, free %.1f GB' % (need, self.out, free), flush=True)
         if free < need:
@@ -144,6 +145,8 @@ class Bench:
         try:
             if 'tpch' in self.options.what:
                 tpch.run(self)
+            if 'scan' in self.options.what:
+                scan.run(self)
             if 'engine' in self.options.what:
                 for part in ENGINE_PARTS:
                     part.run(self)
@@ -180,7 +183,7 @@ def main():
     parser.add_argument('--installed', action='store_true')
     parser.add_argument('--stage', help=argparse.SUPPRESS)
     options = parser.parse_args()
-    options.what = options.what or ['tpch', 'engine', 'ingest', 'latency']
+    options.what = options.what or ['tpch', 'scan', 'engine', 'ingest', 'latency']
     options.pg_config = shutil.which(options.pg_config) or options.pg_config
     for name, value in (('running', False), ('only', ''), ('long', False), ('timeout', 3600), ('werror', ''),
                         ('keep', False), ('verbose', False)):

@@ -504,6 +504,26 @@ deleted_for(RowReader *reader, RowNumber row, Snapshot snapshot, bool *all_dead)
 }
 
 /*
+ * Is the row deleted for the MVCC snapshot by what is in memory? Asked before anything is read of a row: an
+ * index may have many entries of dead versions of one row. `all_dead` as in deleted_for().
+ */
+static bool
+deleted_by_known(RowReader *reader, RowNumber row, Snapshot snapshot, bool *all_dead)
+{
+	bool deleted;
+
+	use_snapshot(reader, snapshot);
+	if (reader->deletes == NULL)
+		return deleted_known(reader->rel, reader->storage, row, snapshot, &deleted, all_dead) &&
+			   deleted;
+	if (!delete_map_contains(reader->deletes, row))
+		return false;
+	if (all_dead)
+		*all_dead = delete_map_contains(reader->settled, row);
+	return true;
+}
+
+/*
  * Was the row never committed, nor will it ever be? So it is if its inserter has aborted. The order
  * matters: a row in progress is announced in shared memory until its directory row is inserted, that one
  * is seen under SnapshotDirty until it is committed, and a committed one is found under a snapshot taken
@@ -720,6 +740,8 @@ row_reader_fetch(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTable
 		if (deleted_latest(reader->storage, row, NULL))
 			return false;
 	}
+	if (IsMVCCSnapshot(snapshot) && deleted_by_known(reader, row, snapshot, all_dead))
+		return false;
 	if (!row_reader_locate(reader, row, snapshot, &place))
 	{
 		if (all_dead)

@@ -27,3 +27,8 @@ LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'api_test_made_up_compaction_lines';
 
 CREATE FUNCTION api_find_engine(name text) RETURNS text
 LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'api_test_find_engine';
+
+-- From now on this session's transactions wait at their commit, when others see them already and the engine has not
+-- told of it, as long as the file exists (a minute at most).
+CREATE FUNCTION api_hold_commit(path text) RETURNS void
+LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'api_test_hold_commit';

@@ -4,7 +4,10 @@
  */
 #include "postgres.h"
 
+#include <unistd.h>
+
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -28,6 +31,7 @@ PG_FUNCTION_INFO_V1(api_test_begin);
 PG_FUNCTION_INFO_V1(api_test_find_engine);
 PG_FUNCTION_INFO_V1(api_test_fill_compaction_lines);
 PG_FUNCTION_INFO_V1(api_test_made_up_compaction_lines);
+PG_FUNCTION_INFO_V1(api_test_hold_commit);
 
 static const MagicEngine *
 engine(void)
@@ -286,4 +290,26 @@ api_test_made_up_compaction_lines(PG_FUNCTION_ARGS)
 		n += shared->lines[i].database >= MADE_UP_DATABASE;
 	LWLockRelease(&shared->lock);
 	PG_RETURN_INT32(n);
+}
+
+/* ---------------------------------------------------------------- commits in slow motion */
+
+static char *hold_path;
+
+/* Callbacks that were registered first, so the engine's, are called after this one. */
+static void
+hold_commit(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_COMMIT)
+		for (int i = 0; i < 60000 && access(hold_path, F_OK) == 0; i++)
+			pg_usleep(1000);
+}
+
+Datum
+api_test_hold_commit(PG_FUNCTION_ARGS)
+{
+	if (hold_path == NULL)
+		RegisterXactCallback(hold_commit, NULL);
+	hold_path = MemoryContextStrdup(TopMemoryContext, text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	PG_RETURN_VOID();
 }

@@ -32,6 +32,8 @@ my %scripts = (
 		DECLARE c CURSOR FOR SELECT id, v FROM t ORDER BY id;
 		OTHER(DELETE FROM t WHERE id = 3);
 		SELECT id, v FROM t WHERE id = 3;
+		OTHER(UPDATE t SET v = 40 WHERE id = 4);
+		SELECT id, v FROM t WHERE id = 4;
 		FETCH ALL FROM c;
 		COMMIT;
 		SELECT id, v FROM t WHERE id = 3;},
@@ -65,6 +67,17 @@ my %scripts = (
 		SELECT id, v FROM t WHERE id = 4;
 		SELECT id, v FROM t WHERE id = 5;
 		SELECT id, v FROM t WHERE id = 6;},
+	'a merge is in the middle of its transaction' => q{
+		DELETE FROM t WHERE id = 2;
+		OTHER(BEGIN);
+		MERGE;
+		SELECT id, v FROM t WHERE id = 1;
+		SELECT id, v FROM t WHERE id = 3;
+		OTHER(COMMIT);
+		SELECT id, v FROM t WHERE id = 2;
+		SELECT id, v FROM t WHERE id = 1;
+		INSERT INTO t VALUES (2, 22);
+		SELECT id, v FROM t WHERE id = 2;},
 	'a savepoint is rolled back whose deletion was written' => q{
 		SELECT id, v FROM t WHERE id = 3;
 		OTHER(SELECT count(*) FROM (SELECT v FROM t WHERE id IN (3, 4)) x);
@@ -82,6 +95,21 @@ my %scripts = (
 		SELECT id, v FROM t WHERE id IN (3, 4);
 		OTHER(SELECT max(v) FROM (SELECT v FROM t WHERE id IN (3, 4)) x);
 		UPDATE t SET v = v + 1 WHERE id IN (3, 4) RETURNING id, v;},
+	'a row whose deletion was written is inserted again' => q{
+		SELECT id, v FROM t WHERE id = 3;
+		UPDATE t SET v = v + 1 WHERE id = 3;
+		BEGIN;
+		DELETE FROM t WHERE id = 3;
+		SELECT count(*) FROM t;
+		INSERT INTO t VALUES (3, 33);
+		SAVEPOINT s;
+		DELETE FROM t WHERE id = 3;
+		SELECT count(*) FROM t;
+		INSERT INTO t VALUES (3, 34);
+		ROLLBACK TO s;
+		UPDATE t SET v = v + 1 WHERE id = 3 RETURNING id, v;
+		COMMIT;
+		SELECT id, v FROM t WHERE id = 3;},
 	'a transaction is rolled back whose deletion was written' => q{
 		SELECT id, v FROM t WHERE id = 3;
 		BEGIN;
@@ -175,6 +203,24 @@ for my $name (sort keys %scripts)
 	unlike($heap, qr/ERROR(?!.*could not serialize)/, "$name: the script is right");
 	is(run_script($scripts{$name}, 'magic'), $heap, $name);
 }
+
+# Others see a transaction before it has ended the notes of its deletions: it is held there.
+my $hold = "$dir/hold_commit";
+$node->safe_psql('postgres', q{CREATE EXTENSION api_test; CREATE TABLE held (id int PRIMARY KEY, v int) USING magic;
+	INSERT INTO held SELECT i, i FROM generate_series(1, 9) i; CREATE TABLE marks (m int) USING heap;});
+my $reader = $node->background_psql('postgres');
+my $deleter = $node->background_psql('postgres');
+$reader->query_safe('SET enable_seqscan = off; SET enable_bitmapscan = off');
+is($reader->query_safe('SELECT v FROM held WHERE id IN (3, 4)'), "3\n4", 'rows are read by key');
+$deleter->query_safe("SELECT api_hold_commit('$hold')");
+append_to_file($hold, '');
+$deleter->query_until(qr/sent/, "\\echo sent\nBEGIN; DELETE FROM held WHERE id = 3; INSERT INTO marks VALUES (1); COMMIT;\n");
+$node->poll_query_until('postgres', 'SELECT count(*) = 1 FROM marks') or die 'the deletion is not seen';
+is($reader->query_safe('SELECT v FROM held WHERE id IN (3, 4)'), '4', 'a deletion is seen as soon as its transaction is');
+unlink $hold;
+$deleter->query_safe('SELECT 1');
+is($reader->query_safe('SELECT v FROM held WHERE id IN (3, 4)'), '4', 'and later');
+$_->quit for $reader, $deleter;
 
 # Values move between rows, and their sum stays; each sum is read by as many lookups under one snapshot.
 $node->safe_psql('postgres', q{

@@ -601,15 +601,20 @@ storage_copy_pack_down(Relation rel, const Extent *from, uint64 length, Extent *
 /*
  * Is the page, which no directory row names, a leftover? It is if it is empty, or if the transaction
  * that wrote it was over before `horizon` was computed; that must have been before the directory was
- * read. A damaged page is not: it does not tell its writer.
+ * read. After 2^31 further transactions its xid looks like one that will come: as nobody who runs has such a
+ * one, the page is a leftover too. For the while in which the xid is between the horizon and the next one again
+ * it is not recognised. A damaged page is no leftover: it does not tell its writer.
  */
 bool
 storage_page_leaked(Relation rel, BlockNumber block, TransactionId horizon)
 {
 	TransactionId xid;
 
-	return page_writer(rel, block, &xid) &&
-		   (!TransactionIdIsValid(xid) || TransactionIdPrecedes(xid, horizon));
+	if (!page_writer(rel, block, &xid))
+		return false;
+	/* the next xid is read after the page: the writer of a page has got his before */
+	return !TransactionIdIsValid(xid) || TransactionIdPrecedes(xid, horizon) ||
+		   TransactionIdFollowsOrEquals(xid, ReadNextTransactionId());
 }
 
 /* The transaction that wrote the page; InvalidTransactionId for an empty page. */

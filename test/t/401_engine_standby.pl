@@ -114,6 +114,25 @@ $query->quit;
 catch_up();
 is($standby->safe_psql('fresh', 'SELECT count(*) FROM h'), '1000', 'after its end replay goes on');
 
+# Pages that a merge has freed are used again while a standby transaction may still read what was there. No index
+# and no VACUUM, whose records would hold replay up before.
+$primary->safe_psql('fresh', "CREATE TABLE again (id int, t text) USING $am");
+$primary->safe_psql('fresh', "INSERT INTO again SELECT g, md5(g::text) FROM generate_series($_ * 5000 + 1, $_ * 5000 + 5000) g") for 0 .. 3;
+catch_up();
+$query = $standby->background_psql('fresh', on_error_stop => 0);
+$query->query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+is($query->query('SELECT count(*) FROM h WHERE id < 0'), '0', 'a standby transaction takes its snapshot');
+$primary->safe_psql('fresh', $_) for "SELECT merge('again')", 'SELECT txid_current()';
+$pages = $primary->safe_psql('fresh', "SELECT pg_relation_size('again')");
+$primary->safe_psql('fresh', "INSERT INTO again SELECT g, md5(g::text) FROM generate_series($_ * 4000 + 1, $_ * 4000 + 4000) g") for 5 .. 6;
+is($primary->safe_psql('fresh', "SELECT pg_relation_size('again')"), $pages, 'pages are used again on the primary') if $am eq 'magic';
+usleep(1_500_000);
+is($query->query('SELECT count(*), sum(id), count(DISTINCT t) FROM again'), '20000|200010000|20000', 'replay waits for it before pages are used again');
+$query->query('COMMIT');
+$query->quit;
+catch_up();
+is($standby->safe_psql('fresh', 'SELECT count(*), count(DISTINCT t) FROM again'), '28000|28000', 'after its end replay goes on');
+
 # Index entries are marked dead, and rows are merged away, while the standby does not tell of its snapshots; then it does, so
 # the primary's horizon steps back, and they are removed: replay waits for the snapshots from before all the same.
 $primary->safe_psql('fresh', "CREATE TABLE $_ (id int PRIMARY KEY, v int) USING $am; INSERT INTO $_ SELECT g, g FROM generate_series(1, 300) g") for qw(marked merged);

@@ -9,7 +9,7 @@ use MagicTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my @specs = qw(different-rows increment lock-levels merge-snapshot on-conflict partition-move rr-foreign-delete savepoint-locks unique-insert unique-locked unique-merge);
+my @specs = qw(different-rows increment lock-levels merge-snapshot on-conflict partition-move rr-foreign-delete savepoint-locks unique-insert unique-merge);
 my $node = magic_node('unprepared', conf => "max_prepared_transactions = 0\nautovacuum = off");
 my $out = PostgreSQL::Test::Utils::tempdir();
 

@@ -54,6 +54,9 @@ SQL
 		my $status = $node->psql('postgres', $query, stdout => \$out, stderr => \$err);
 		my ($verify, $verify_err) = ('', '');
 		$node->psql('postgres', "SELECT * FROM magic.verify('d')", stdout => \$verify, stderr => \$verify_err);
+		# reads that failed, also those that magic.verify went on after, leave no page that others wait for
+		$node->psql('postgres', "SET statement_timeout = '60s'; $query", stderr => \my $again);
+		fail("$name, round $round, byte $where, kind $kind: the next reader waits for good") if $again =~ /statement timeout/;
 		if ($status == 2)
 		{
 			fail("$name, round $round, byte $where, kind $kind: the server crashed");

@@ -13,7 +13,8 @@ my $node = magic_node('main', conf => "max_prepared_transactions = 0\nmax_connec
 my $seconds = long_run() ? 60 : 6;
 my $dir = $PostgreSQL::Test::Utils::tmp_check;
 
-# OTHER(...) runs a statement in another session; MERGE merges and folds there.
+# OTHER(...) runs a statement in another session; MERGE merges and folds there; WRITE makes the engine write what the
+# transaction has deleted, as every scan of the table does.
 my %scripts = (
 	'a cursor is older than what its session has read since' => q{
 		DELETE FROM t WHERE id = 2;
@@ -84,27 +85,50 @@ my %scripts = (
 		BEGIN;
 		SAVEPOINT s;
 		DELETE FROM t WHERE id = 3;
-		SELECT count(*) FROM t;
+		WRITE;
 		SELECT id, v FROM t WHERE id = 3;
 		ROLLBACK TO s;
 		SELECT id, v FROM t WHERE id = 3;
 		DELETE FROM t WHERE id = 4;
-		SELECT count(*) FROM t;
+		WRITE;
 		SELECT id, v FROM t WHERE id = 4;
 		COMMIT;
 		SELECT id, v FROM t WHERE id IN (3, 4);
 		OTHER(SELECT max(v) FROM (SELECT v FROM t WHERE id IN (3, 4)) x);
 		UPDATE t SET v = v + 1 WHERE id IN (3, 4) RETURNING id, v;},
+	'only a savepoint that is rolled back has deleted' => q{
+		OTHER(SELECT v FROM t WHERE id = 3);
+		BEGIN;
+		SAVEPOINT s;
+		DELETE FROM t WHERE id = 3;
+		WRITE;
+		ROLLBACK TO s;
+		INSERT INTO t VALUES (10, 10);
+		COMMIT;
+		OTHER(SELECT v FROM t WHERE id = 3);
+		OTHER(SELECT v FROM t WHERE id = 10);},
+	'a key is inserted again in a savepoint that is rolled back' => q{
+		SELECT id, v FROM t WHERE id = 3;
+		BEGIN;
+		SAVEPOINT s;
+		DELETE FROM t WHERE id = 3;
+		WRITE;
+		INSERT INTO t VALUES (3, 33);
+		ROLLBACK TO s;
+		INSERT INTO t VALUES (3, 34) ON CONFLICT DO NOTHING RETURNING id;
+		SELECT id, v FROM t WHERE id = 3;
+		COMMIT;
+		SELECT id, v FROM t WHERE id = 3;},
 	'a row whose deletion was written is inserted again' => q{
 		SELECT id, v FROM t WHERE id = 3;
 		UPDATE t SET v = v + 1 WHERE id = 3;
 		BEGIN;
 		DELETE FROM t WHERE id = 3;
-		SELECT count(*) FROM t;
+		WRITE;
 		INSERT INTO t VALUES (3, 33);
 		SAVEPOINT s;
 		DELETE FROM t WHERE id = 3;
-		SELECT count(*) FROM t;
+		WRITE;
 		INSERT INTO t VALUES (3, 34);
 		ROLLBACK TO s;
 		UPDATE t SET v = v + 1 WHERE id = 3 RETURNING id, v;
@@ -114,7 +138,7 @@ my %scripts = (
 		SELECT id, v FROM t WHERE id = 3;
 		BEGIN;
 		DELETE FROM t WHERE id = 3;
-		SELECT count(*) FROM t;
+		WRITE;
 		SELECT id, v FROM t WHERE id = 3;
 		ROLLBACK;
 		SELECT id, v FROM t WHERE id = 3;
@@ -124,7 +148,7 @@ my %scripts = (
 		OTHER(BEGIN);
 		OTHER(DELETE FROM t WHERE id = 3);
 		OTHER(UPDATE t SET v = 44 WHERE id = 4);
-		OTHER(SELECT count(*) FROM (SELECT v FROM t) x);
+		OTHER(SELECT count(*) FROM t TABLESAMPLE SYSTEM (100));
 		SELECT id, v FROM t WHERE id = 3;
 		SELECT id, v FROM t WHERE id = 4;
 		SELECT id, v FROM t WHERE id = 5;
@@ -174,6 +198,7 @@ sub run_script
 	my $merge = $method eq 'magic' ? q{SELECT count(*) FROM (SELECT magic.compact('t')) x} : 'SELECT count(*) FROM (SELECT 1) x';
 
 	$script =~ s/MERGE;/OTHER($merge);/g;
+	$script =~ s/WRITE;/SELECT count(*) FROM t TABLESAMPLE SYSTEM (100);/g;
 	for my $session ([ 'OTHER2', 'other2' ], [ 'OTHER', 'other' ])
 	{
 		my ($word, $name) = @$session;
@@ -188,7 +213,7 @@ sub run_script
 		INSERT INTO t SELECT i, i FROM generate_series(1, 9) i;
 		INSERT INTO s SELECT i, i FROM generate_series(1, 9) i;
 		SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off;
-		SELECT dblink_connect('other', 'dbname=postgres options=-cenable_bitmapscan=off user=' || current_user);
+		SELECT dblink_connect('other', 'dbname=postgres options=''-cenable_bitmapscan=off -cenable_seqscan=off'' user=' || current_user);
 		SELECT dblink_connect('other2', 'dbname=postgres user=' || current_user);
 		$script}, stdout => \$out, stderr => \my $err, on_error_stop => 0);
 	$err =~ s/^psql:\S+ //mg;

@@ -28,6 +28,8 @@
 #include "access/transam.h"
 #include "access/twophase.h"
 #include "access/xact.h"
+#include "access/xlog.h"
+#include "storage/proc.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -183,13 +185,37 @@ deleted_latest_loads(void)
 }
 
 /*
+ * May there be prepared transactions that no log tells of? There are after the first PREPARE TRANSACTION of
+ * this run of the server, and in a backend that has found some of an earlier run.
+ */
+static bool
+prepared_possible(void)
+{
+	static bool looked;
+	static bool recovered;
+
+	if (max_prepared_xacts == 0)
+		return false;
+	if (!looked)
+	{
+		/* before its end recovery has not brought them back */
+		if (RecoveryInProgress())
+			return true;
+		for (int i = 0; i < max_prepared_xacts; i++)
+			recovered |= TransactionIdIsValid(PreparedXactProcs[i].xid);
+		looked = true;
+	}
+	return recovered || prepared_seen();
+}
+
+/*
  * Moves when metadata may have become visible that no log or change counter tells of: COMMIT PREPARED
- * moves none. Where prepared transactions are possible the end of any transaction counts.
+ * moves none. Where there may be prepared transactions the end of any transaction counts, else it is 0.
  */
 uint64
 completions_read(void)
 {
-	return max_prepared_xacts > 0 ? TransamVariables->xactCompletionCount : 0;
+	return prepared_possible() ? TransamVariables->xactCompletionCount : 0;
 }
 
 static inline void
@@ -364,7 +390,7 @@ deleted_known(Relation rel, uint64 storage, RowNumber row, Snapshot snapshot, bo
 	if (!block_is_current(entry, offset, &touched))
 	{
 		/* it would not be current for long */
-		if (max_prepared_xacts > 0)
+		if (completions_read() != 0)
 			return false;
 		load_block(entry);
 		if (!follow_log(entry, offset, &touched))

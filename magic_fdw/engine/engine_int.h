@@ -112,6 +112,9 @@ extern TransactionId settled_newest(void);
 /* A random number of this run of the server. */
 extern uint32 page_secret(void);
 
+extern void prepared_note(void);
+extern bool prepared_seen(void);
+
 /* Moves when directory rows that begin at the row number are deleted, of this storage or others. */
 extern uint64 pack_removals_read(uint64 storage, RowNumber first);
 extern void pack_removals_bump(uint64 storage, RowNumber first);

@@ -565,6 +565,7 @@ transaction_callback(XactEvent event, void *arg)
 		case XACT_EVENT_PRE_PREPARE:
 			key_share_prepare();
 			flush_before_end(true, false);
+			prepared_note();
 			break;
 		case XACT_EVENT_COMMIT:
 			/* visible since ProcArrayEndTransaction, locks still held */

@@ -53,6 +53,7 @@ typedef struct EngineShared
 	pg_atomic_uint32 merge_due[CHANGE_COUNTERS];  /* at this many */
 	pg_atomic_uint32 merge_told[CHANGE_COUNTERS]; /* the worker was told */
 	uint32 page_secret;							  /* see page.c */
+	pg_atomic_uint32 prepared;					  /* prepared_seen() */
 	pg_atomic_uint64 settled[SETTLED_SLOTS];	  /* full xids by database; 0: none yet */
 	int nslots;
 	BackendSlot slots[FLEXIBLE_ARRAY_MEMBER];
@@ -117,6 +118,7 @@ startup_shmem(void)
 			pg_atomic_init_u32(&shared->merge_due[i], MERGE_MIN_WRITES);
 			pg_atomic_init_u32(&shared->merge_told[i], 0);
 		}
+		pg_atomic_init_u32(&shared->prepared, 0);
 		for (int i = 0; i < REMOVAL_COUNTERS; i++)
 			pg_atomic_init_u64(&shared->pack_removals[i], 0);
 		for (int i = 0; i < SETTLED_SLOTS; i++)
@@ -149,6 +151,21 @@ uint32
 page_secret(void)
 {
 	return shared->page_secret;
+}
+
+/* The transaction is about to be prepared, and nobody can commit it before this is seen by all. */
+void
+prepared_note(void)
+{
+	if (pg_atomic_read_u32(&shared->prepared) == 0)
+		pg_atomic_exchange_u32(&shared->prepared, 1);
+}
+
+/* Has a transaction been prepared since the server's start? */
+bool
+prepared_seen(void)
+{
+	return pg_atomic_read_u32(&shared->prepared) != 0;
 }
 
 /* The xid with its epoch; it is at most 2^31 xids old. */

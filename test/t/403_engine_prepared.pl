@@ -111,4 +111,27 @@ $node->safe_psql('postgres', "COMMIT PREPARED 'child'");
 my ($out, $err) = ('', '');
 $node->psql('postgres', 'DELETE FROM parent WHERE id = 1', stderr => \$err);
 like($err, qr/violates foreign key constraint/, 'the parent of a committed child is not deleted');
+
+# -- a session that has looked at the rows before learns of a prepared transaction's end, be it the first that
+# the server prepares or one of an earlier run --
+$node->safe_psql('postgres', "CREATE TABLE kept (id int PRIMARY KEY, v int) USING $am; INSERT INTO kept SELECT g, 0 FROM generate_series(1, 100) g");
+my $others = 'psql -qX -h ' . $node->host . ' -p ' . $node->port . ' -d postgres -c';
+my $look = "SELECT id, v FROM kept WHERE id = 3; SELECT id, v FROM kept WHERE id = 4; SELECT v FROM kept WHERE id = 1;\n";
+my $prepare = "BEGIN; DELETE FROM kept WHERE id = 3; UPDATE kept SET v = v + 100 WHERE id = 4; PREPARE TRANSACTION 'k'";
+sub kept_session
+{
+	my ($script) = @_;
+	my $out = $node->safe_psql('postgres', "SET enable_seqscan = off; SET enable_bitmapscan = off;\nUPDATE kept SET v = v + 1 WHERE id = 1;\n$look$look$script$look"
+		. "UPDATE kept SET v = v + 1 WHERE id = 4 RETURNING v;\nINSERT INTO kept VALUES (3, 0);\n");
+	return $out =~ tr/\n/ /r;
+}
+$node->restart;
+is(kept_session("\\! $others \"$prepare\"\n$look\\! $others \"COMMIT PREPARED 'k'\"\n"), '3|0 4|0 1 3|0 4|0 1 3|0 4|0 1 4|100 1 101',
+	'the first transaction that is prepared is seen when it is committed');
+is(kept_session("\\! $others \"$prepare\"\n$look\\! $others \"COMMIT PREPARED 'k'\"\n"), '3|0 4|101 2 3|0 4|101 2 3|0 4|101 2 4|201 2 202',
+	'and so is the next');
+$node->safe_psql('postgres', $prepare);
+$node->restart;
+is(kept_session("\\! $others \"COMMIT PREPARED 'k'\"\n"), '3|0 4|202 3 3|0 4|202 3 4|302 3 303', 'and one of an earlier run');
+is($node->safe_psql('postgres', "SELECT * FROM problems('kept')"), '', 'the table is sound');
 done_testing();

@@ -88,6 +88,8 @@ packs_up_to(const KnownStorage *known, RowNumber row)
 static void
 remove_packs(KnownStorage *known, int from, int to)
 {
+	if (from == to)
+		return;
 	for (int i = from; i < to; i++)
 		if (known->packs[i].entry.inline_bytes != NULL)
 		{

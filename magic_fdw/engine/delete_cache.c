@@ -30,6 +30,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "storage/proc.h"
+#include "storage/procarray.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -314,9 +315,26 @@ block_is_current(LatestBlock *entry, uint16 offset, bool *touched)
 }
 
 /*
- * Is the row deleted, by a committed transaction or by this one? Exact if the caller holds the row's
- * lock. Without `info` (NULL) the block's deltas are not searched for the details: a unique check may ask
- * for many dead rows of one key.
+ * Has a transaction that may have deleted the row become visible, and not ended its note? Its lock on the row
+ * cannot be seen any more either: who asks for the holder of a lock is not told of transactions that are over.
+ */
+static bool
+end_is_untold(const LatestBlock *entry, uint16 offset)
+{
+	TransactionId xids[DELTA_LOG_RUNNING];
+	int n = delta_log_running(entry->key.storage, entry->key.block, offset, xids);
+
+	for (int i = 0; i < n; i++)
+		if (!TransactionIdIsCurrentTransactionId(xids[i]) && !TransactionIdIsInProgress(xids[i]))
+			return true;
+	return n < 0;
+}
+
+/*
+ * Is the row deleted, by a committed transaction or by this one? With `info` the caller holds the row's lock,
+ * or gets it and asks again if the answer is no. Without (NULL) every deletion counts that was visible before
+ * the call, and the block's deltas are not searched for the details: a unique check may ask for many dead rows
+ * of one key.
  */
 bool
 deleted_latest(uint64 storage, RowNumber row, DeleteInfo *info)
@@ -329,7 +347,8 @@ deleted_latest(uint64 storage, RowNumber row, DeleteInfo *info)
 	if (writer_find_delete(storage, row, info))
 		return true;
 	entry = latest_block(storage, row / DELETE_BLOCK_ROWS);
-	if (!block_is_current(entry, offset, NULL))
+	/* before the log is followed: what ends in between is in it */
+	if ((info == NULL && end_is_untold(entry, offset)) || !block_is_current(entry, offset, NULL))
 		load_block(entry);
 	if (!has_row(entry->bits, offset))
 		return false;

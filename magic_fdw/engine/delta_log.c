@@ -35,7 +35,7 @@
 
 #define DELTA_LOGS 1024
 #define NOTES_ENDED DELTA_LOG_NOTES
-#define NOTES_RUNNING 16
+#define NOTES_RUNNING DELTA_LOG_RUNNING
 
 typedef struct DeltaLog
 {
@@ -100,6 +100,20 @@ static inline bool
 note_is_of(const DeltaNote *note, uint64 storage, uint64 block)
 {
 	return note->storage == storage && note->block == block && note->database == MyDatabaseId;
+}
+
+/* May the note concern the row? */
+static inline bool
+note_concerns(const DeltaNote *note, uint64 storage, uint64 block, uint16 offset)
+{
+	if (!note_is_of(note, storage, block))
+		return false;
+	if (note->n == DELTA_NOTE_REREAD)
+		return true;
+	for (int i = 0; i < note->n; i++)
+		if (note->offsets[i] == offset)
+			return true;
+	return false;
 }
 
 static inline bool
@@ -316,17 +330,33 @@ delta_log_read(uint64 storage, uint64 block, uint16 offset, uint64 *position, De
 	{
 		*touched = log->without_room > 0;
 		for (uint32 r = 0; r < log->nrunning && !*touched; r++)
-		{
-			const DeltaNote *note = &log->running[r];
-
-			if (!note_is_of(note, storage, block))
-				continue;
-			*touched = note->n == DELTA_NOTE_REREAD;
-			for (int k = 0; k < note->n && !*touched; k++)
-				*touched = note->offsets[k] == offset;
-		}
+			*touched = note_concerns(&log->running[r], storage, block, offset);
 	}
 	SpinLockRelease(&log->mutex);
 	*position = ended;
 	return complete;
+}
+
+/*
+ * The transactions (or subtransactions) whose notes in progress may concern the row, this one's too: at most
+ * DELTA_LOG_RUNNING. -1 if there are others.
+ */
+int
+delta_log_running(uint64 storage, uint64 block, uint16 offset, TransactionId *xids)
+{
+	DeltaLog *log = &logs[log_of(storage, block)];
+	uint64 ended = pg_atomic_read_u64(&log->ended);
+	int n = 0;
+
+	pg_read_barrier();
+	if (pg_atomic_read_u64(&log->begun) == ended)
+		return 0;
+	SpinLockAcquire(&log->mutex);
+	for (uint32 r = 0; r < log->nrunning; r++)
+		if (note_concerns(&log->running[r], storage, block, offset))
+			xids[n++] = log->running[r].xid;
+	if (log->without_room > 0)
+		n = -1;
+	SpinLockRelease(&log->mutex);
+	return n;
 }

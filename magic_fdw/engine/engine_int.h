@@ -138,8 +138,9 @@ typedef struct DeltaNote
 
 StaticAssertDecl(sizeof(DeltaNote) == 32, "notes of deltas have no padding");
 
-/* Ended notes that a log keeps. */
+/* Ended notes that a log keeps, and notes in progress. */
 #define DELTA_LOG_NOTES 32
+#define DELTA_LOG_RUNNING 48
 
 extern Size delta_log_shmem_size(void);
 extern void delta_log_shmem_startup(void);
@@ -152,6 +153,7 @@ extern uint32 delta_log_own_writes(uint64 storage, uint64 block);
 extern uint64 delta_log_position(uint64 storage, uint64 block);
 extern bool delta_log_read(uint64 storage, uint64 block, uint16 offset, uint64 *position,
 						   DeltaNote *notes, int *n, bool *touched);
+extern int delta_log_running(uint64 storage, uint64 block, uint16 offset, TransactionId *xids);
 
 /* ---------------------------------------------------------------- storage.c */
 

@@ -644,8 +644,8 @@ inserter_in_progress(RowReader *reader, RowNumber row, bool *retry)
  * A unique check: rows that are live now, being inserted or being deleted. Sets the snapshot's xmin,
  * xmax and token to what the caller has to wait for, as HeapTupleSatisfiesDirty does.
  *
- * The order matters. Who deletes a row holds its lock until the deletion is visible, so the holder is
- * looked for first: a deletion that is not visible after that had not begun. Deltas are read before the
+ * The order matters. Who deletes a row holds its lock, and is known as its holder, until the deletion is visible,
+ * so the holder is looked for first: a deletion that is not visible after that had not begun. Deltas are read before the
  * directory: a merge takes dead rows out of both, and then the row is a hole in the newer directory.
  * `all_dead` as in row_reader_fetch().
  */
@@ -771,9 +771,8 @@ row_visible(Relation rel, RowNumber row, Snapshot snapshot)
 {
 	RowReader *reader = row_reader_shared(rel);
 	RowPlace place = {0};
-	DeleteInfo info;
 
-	if (!IsMVCCSnapshot(snapshot) && deleted_latest(reader->storage, row, &info))
+	if (!IsMVCCSnapshot(snapshot) && deleted_latest(reader->storage, row, NULL))
 		return false;
 	return row_reader_locate(reader, row, snapshot, &place) &&
 		   (!IsMVCCSnapshot(snapshot) || !deleted_for(reader, row, snapshot, NULL));

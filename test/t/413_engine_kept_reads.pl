@@ -245,6 +245,14 @@ is($reader->query_safe('SELECT v FROM held WHERE id IN (3, 4)'), '4', 'a deletio
 unlink $hold;
 $deleter->query_safe('SELECT 1');
 is($reader->query_safe('SELECT v FROM held WHERE id IN (3, 4)'), '4', 'and later');
+# ... and so does a unique check of the key, which asks for older versions of the row without having their locks.
+$reader->query_safe('UPDATE held SET v = v + 1 WHERE id IN (5, 6)');
+append_to_file($hold, '');
+$deleter->query_until(qr/sent/, "\\echo sent\nBEGIN; UPDATE held SET v = v + 1 WHERE id = 5; INSERT INTO marks VALUES (2); COMMIT;\n");
+$node->poll_query_until('postgres', 'SELECT count(*) = 2 FROM marks') or die 'the update is not seen';
+is($reader->query_safe('UPDATE held SET v = v + 1 WHERE id = 5 RETURNING v'), '8', 'a row is updated whose last update has just become visible');
+unlink $hold;
+$deleter->query_safe('SELECT 1');
 $_->quit for $reader, $deleter;
 
 # Values move between rows, and their sum stays; each sum is read by as many lookups under one snapshot.

@@ -156,7 +156,7 @@ compactors_serve(void)
 			continue;
 		if (retry_at > GetCurrentTimestamp())
 			next = next == 0 ? retry_at : Min(next, retry_at);
-		else if (!OidIsValid(launcher_find_database(database)))
+		else if (!launcher_database_exists(database))
 			compaction_api()->forget_database(database);
 		else
 			start(i, line, database);

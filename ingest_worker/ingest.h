@@ -47,7 +47,7 @@ extern void ingest_pin_settings(const char *application_name);
 extern BackgroundWorkerHandle *launcher_start_process(const char *library, const char *function,
 													  const char *name, Datum arg, char extra);
 extern bool launcher_handle_is_gone(BackgroundWorkerHandle *handle);
-extern Oid launcher_find_database(Oid database);
+extern bool launcher_database_exists(Oid database);
 extern int launcher_keep_dropped(Oid *databases, int n);
 
 /* compactors.c: the launcher's part in compaction */

@@ -88,11 +88,10 @@ launcher_start_process(const char *library, const char *function, const char *na
 	return started ? handle : NULL;
 }
 
-/* pg_database as the launcher sees it: does `database` exist; if InvalidOid, any to look around in. */
-Oid
-launcher_find_database(Oid database)
+/* Calls back for each row of pg_database whose database may be connected to. */
+static void
+walk_databases(void (*see)(const FormData_pg_database *row, void *arg), void *arg)
 {
-	Oid found = InvalidOid;
 	Relation relation;
 	TableScanDesc scan;
 	HeapTuple tuple;
@@ -103,55 +102,72 @@ launcher_find_database(Oid database)
 	scan = table_beginscan_catalog(relation, 0, NULL);
 	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
 	{
-		Form_pg_database row = (Form_pg_database) GETSTRUCT(tuple);
+		const FormData_pg_database *row = (const FormData_pg_database *) GETSTRUCT(tuple);
 
-		if (!row->datallowconn)
-			continue;
-		if (OidIsValid(database))
-		{
-			if (row->oid == database)
-				found = database;
-			continue;
-		}
-		/* somebody may want to copy a template: rather not be in one */
-		if (strcmp(NameStr(row->datname), "postgres") == 0)
-			found = row->oid;
-		else if (!OidIsValid(found) && !row->datistemplate)
-			found = row->oid;
+		if (row->datallowconn)
+			see(row, arg);
 	}
 	table_endscan(scan);
 	table_close(relation, AccessShareLock);
 	CommitTransactionCommand();
-	return found;
+}
+
+typedef struct DatabaseList
+{
+	Oid *databases;
+	int n;
+} DatabaseList;
+
+static void
+take_out(const FormData_pg_database *row, void *arg)
+{
+	DatabaseList *list = arg;
+
+	for (int i = 0; i < list->n; i++)
+		if (list->databases[i] == row->oid)
+		{
+			list->databases[i] = list->databases[--list->n];
+			break;
+		}
 }
 
 /* Takes out of the array the databases that exist and may be connected to; returns how many are left. */
 int
 launcher_keep_dropped(Oid *databases, int n)
 {
-	Relation relation;
-	TableScanDesc scan;
-	HeapTuple tuple;
+	DatabaseList list = {.databases = databases, .n = n};
 
-	StartTransactionCommand();
-	(void) GetTransactionSnapshot();
-	relation = table_open(DatabaseRelationId, AccessShareLock);
-	scan = table_beginscan_catalog(relation, 0, NULL);
-	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
-	{
-		Form_pg_database row = (Form_pg_database) GETSTRUCT(tuple);
+	walk_databases(take_out, &list);
+	return list.n;
+}
 
-		for (int i = 0; i < n && row->datallowconn; i++)
-			if (databases[i] == row->oid)
-			{
-				databases[i] = databases[--n];
-				break;
-			}
-	}
-	table_endscan(scan);
-	table_close(relation, AccessShareLock);
-	CommitTransactionCommand();
-	return n;
+/* Does the database exist, and may it be connected to? */
+bool
+launcher_database_exists(Oid database)
+{
+	return launcher_keep_dropped(&database, 1) == 0;
+}
+
+static void
+prefer(const FormData_pg_database *row, void *arg)
+{
+	Oid *found = arg;
+
+	/* somebody may want to copy a template: rather not be in one */
+	if (strcmp(NameStr(row->datname), "postgres") == 0)
+		*found = row->oid;
+	else if (!OidIsValid(*found) && !row->datistemplate)
+		*found = row->oid;
+}
+
+/* A database to look around in; InvalidOid if there is none. */
+static Oid
+find_database(void)
+{
+	Oid found = InvalidOid;
+
+	walk_databases(prefer, &found);
+	return found;
 }
 
 /* Frees the slots of a database that does not exist any more. */
@@ -197,7 +213,7 @@ next_scan(bool *find)
 	if (first)
 		compactors_forget_dropped();
 	if (*find)
-		database = launcher_find_database(InvalidOid);
+		database = find_database();
 	return database;
 }
 
@@ -225,7 +241,7 @@ start_scanner(void)
 	database = next_scan(&find);
 	if (!OidIsValid(database))
 		return;
-	if (!OidIsValid(launcher_find_database(database)))
+	if (!launcher_database_exists(database))
 	{
 		forget_database(database);
 		if (find)
@@ -273,7 +289,7 @@ reap_scanner(void)
 	shared->scanner_database = InvalidOid; /* it may have died before it could say so */
 	LWLockRelease(&shared->lock);
 	ConditionVariableBroadcast(&shared->quiet);
-	if (!done && OidIsValid(launcher_find_database(launcher.scanner_database)))
+	if (!done && launcher_database_exists(launcher.scanner_database))
 		launcher.next_rescan = GetCurrentTimestamp() + NO_SLOT_RETRY_MS * INT64CONST(1000);
 }
 

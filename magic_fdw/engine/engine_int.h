@@ -788,4 +788,8 @@ extern void ddl_copy_for_cluster(Relation old_table, Relation new_table, Relatio
 								 double *num_tuples, double *tups_vacuumed,
 								 double *tups_recently_dead);
 
+/* ---------------------------------------------------------------- verify.c */
+
+extern ErrorData *run_guarded(void (*run)(void *arg), void *arg);
+
 #endif /* MAGIC_ENGINE_INT_H */

@@ -371,4 +371,14 @@ extern void pack_verify(PackReader *reader, void (*report)(void *arg, int att, c
 extern const char *pack_column_encoding(PackReader *reader, int att);
 extern uint64 pack_column_bytes(PackReader *reader, int att);
 
+/* 8 bytes at any address, in the machine's order. */
+static inline uint64
+pack_load_word(const uint8 *data)
+{
+	uint64 word;
+
+	memcpy(&word, data, sizeof(word));
+	return word;
+}
+
 #endif /* MAGIC_PACK_H */

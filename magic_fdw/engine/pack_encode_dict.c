@@ -46,15 +46,6 @@ typedef struct DictBuilder
 	uint32 *slots; /* twice the room; entry + 1; 0: free */
 } DictBuilder;
 
-static inline uint64
-load_word(const uint8 *data)
-{
-	uint64 word;
-
-	memcpy(&word, data, sizeof(word));
-	return word;
-}
-
 static inline DictKey
 make_key(PackString string)
 {
@@ -62,7 +53,7 @@ make_key(PackString string)
 
 	key.string = string;
 	key.head = pack_string_head(string);
-	key.tail = string.length > 8 ? load_word(string.data + string.length - 8) : 0;
+	key.tail = string.length > 8 ? pack_load_word(string.data + string.length - 8) : 0;
 	return key;
 }
 
@@ -87,7 +78,7 @@ hash_key(const DictKey *key)
 	uint64 hash = mix(key->string.length * UINT64CONST(0x9e3779b97f4a7c15), key->head);
 
 	for (uint32 at = 8; at + 8 < key->string.length; at += 8)
-		hash = mix(hash, load_word(key->string.data + at));
+		hash = mix(hash, pack_load_word(key->string.data + at));
 	return mix(hash, key->tail);
 }
 

@@ -66,15 +66,6 @@ typedef struct Training
 } Training;
 
 static inline uint64
-load_word(const uint8 *data)
-{
-	uint64 word;
-
-	memcpy(&word, data, sizeof(word));
-	return word;
-}
-
-static inline uint64
 mask_of(uint32 length)
 {
 	return ~UINT64CONST(0) >> (64 - 8 * length);
@@ -138,7 +129,7 @@ next_string(Lane *lane, const PackString *strings, uint32 *lengths)
 static pg_attribute_always_inline bool
 encode_step(const FsstEncoder *encoder, Lane *lane, const PackString *strings, uint32 *lengths)
 {
-	uint64 word = load_word(lane->data);
+	uint64 word = pack_load_word(lane->data);
 	uint32 found = find(encoder, word, lane->end - lane->data);
 
 	lane->out[0] = FOUND_CODE(found);
@@ -299,7 +290,7 @@ count_sample(Training *training, const PackString *sample, uint32 count)
 
 		while (data < end)
 		{
-			uint32 found = find(encoder, load_word(data), end - data);
+			uint32 found = find(encoder, pack_load_word(data), end - data);
 			uint32 length = FOUND_LENGTH(found);
 			uint32 code =
 				FOUND_CODE(found) == FSST_ESCAPE ? *data : FIRST_SYMBOL + FOUND_CODE(found);

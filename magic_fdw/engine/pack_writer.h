@@ -222,7 +222,7 @@ pack_string_head(PackString string)
 	if (unlikely(string.length == 0))
 		return 0;
 	/* behind a value in the writer's memory 8 bytes may be read */
-	memcpy(&word, string.data, sizeof(word));
+	word = pack_load_word(string.data);
 	return string.length >= 8 ? word : word & ~(~UINT64CONST(0) << (8 * string.length));
 }
 

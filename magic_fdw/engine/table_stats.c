@@ -15,7 +15,6 @@
 
 #include "access/relation.h"
 #include "access/table.h"
-#include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "fmgr.h"
@@ -104,6 +103,21 @@ is_damage(int sqlstate)
 		   ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_SYSTEM_ERROR;
 }
 
+typedef struct Collection
+{
+	Relation rel;
+	void (*collect)(Relation rel, void *arg);
+	void *arg;
+} Collection;
+
+static void
+run_collection(void *arg)
+{
+	Collection *collection = arg;
+
+	collection->collect(collection->rel, collection->arg);
+}
+
 /*
  * Collects figures in a subtransaction, memory in the current context. If the table is damaged: a warning,
  * and false. What this transaction has pending was flushed before.
@@ -111,37 +125,16 @@ is_damage(int sqlstate)
 static bool
 collect_or_warn(Relation rel, void (*collect)(Relation rel, void *arg), void *arg)
 {
-	MemoryContext cxt = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	bool volatile good = true;
+	Collection collection = {.rel = rel, .collect = collect, .arg = arg};
+	ErrorData *error = run_guarded(run_collection, &collection);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(cxt);
-	PG_TRY();
-	{
-		collect(rel, arg);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(cxt);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(cxt);
-		CurrentResourceOwner = owner;
-		if (!is_damage(error->sqlerrcode))
-			ReThrowError(error);
-		good = false;
-		error->elevel = WARNING;
-		ThrowErrorData(error);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(cxt);
-	CurrentResourceOwner = owner;
-	return good;
+	if (error == NULL)
+		return true;
+	if (!is_damage(error->sqlerrcode))
+		ReThrowError(error);
+	error->elevel = WARNING;
+	ThrowErrorData(error);
+	return false;
 }
 
 /* ---------------------------------------------------------------- tables */

@@ -76,6 +76,52 @@ report_pack(void *arg, int att, const char *problem)
 }
 
 /*
+ * Runs a function in a subtransaction. If it fails returns its error, in the current memory context, and the
+ * subtransaction is rolled back; else NULL. What this transaction has pending must have been flushed.
+ */
+ErrorData *
+run_guarded(void (*run)(void *arg), void *arg)
+{
+	MemoryContext cxt = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(cxt);
+	PG_TRY();
+	{
+		run(arg);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(cxt);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(cxt);
+	CurrentResourceOwner = owner;
+	return error;
+}
+
+typedef struct VerifyPart
+{
+	Verify *verify;
+	void (*check)(Verify *verify, void *arg);
+	void *arg;
+} VerifyPart;
+
+static void
+run_part(void *arg)
+{
+	VerifyPart *part = arg;
+
+	part->check(part->verify, part->arg);
+}
+
+/*
  * Runs a part of the check in a subtransaction. What it finds unreadable is reported as a problem of
  * `part`, or of the pack being checked if that is NULL. The part's memory goes with it.
  */
@@ -85,28 +131,13 @@ guarded(Verify *verify, void (*check)(Verify *verify, void *arg), void *arg, con
 	MemoryContext cxt =
 		AllocSetContextCreate(CurrentMemoryContext, "magic verify", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(cxt);
-	ResourceOwner owner = CurrentResourceOwner;
+	VerifyPart run = {.verify = verify, .check = check, .arg = arg};
+	ErrorData *error = run_guarded(run_part, &run);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(cxt);
-	PG_TRY();
+	if (error != NULL)
 	{
-		check(verify, arg);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(old);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
 		const char *problem;
 
-		MemoryContextSwitchTo(cxt);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(cxt);
-		CurrentResourceOwner = owner;
 		if (error->sqlerrcode != ERRCODE_DATA_CORRUPTED &&
 			error->sqlerrcode != ERRCODE_INDEX_CORRUPTED)
 			ReThrowError(error);
@@ -116,9 +147,8 @@ guarded(Verify *verify, void (*check)(Verify *verify, void *arg), void *arg, con
 			report(verify, part, -1, -1, problem);
 		else
 			report_pack(verify, -1, problem);
-		MemoryContextSwitchTo(old);
 	}
-	PG_END_TRY();
+	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);
 }
 

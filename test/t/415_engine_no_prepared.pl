@@ -1,6 +1,6 @@
 # Where max_prepared_transactions is 0, as it is by default, what a backend keeps of deletions and packs is
-# valid until the table's change counter moves; elsewhere the end of any transaction counts. Concurrent
-# writers, unique checks and merges give the same there.
+# valid until the table's change counter moves; where a transaction has been prepared the end of any transaction
+# counts. Concurrent writers, unique checks and merges give the same there.
 use strict;
 use warnings;
 

@@ -15,20 +15,10 @@ srand($seed);
 diag("seed $seed");
 my $rounds = $ENV{ROUNDS} // (long_run() ? 100 : 6);
 
-# The namespace lives as long as its holder, and the mount with it.
 my $dir = PostgreSQL::Test::Utils::tempdir();
 chmod 0755, $dir;
-mkdir "$dir/disk" or die $!;
-my ($out, $err, $in) = ('', '', '');
-my $holder = IPC::Run::start(
-	[ 'unshare', '--map-current-user', '--keep-caps', '--mount', 'sh', '-c', "mount -t tmpfs -o size=64m,mode=0700 tmpfs $dir/disk && mkdir $dir/disk/space && echo pid \$\$ && exec sleep 3600" ],
-	'<', \$in, '>', \$out, '2>', \$err, IPC::Run::timeout(60));
-eval { $holder->pump until $out =~ /pid (\d+)/ };
-if ($out !~ /pid (\d+)/)
-{
-	plan skip_all => "a user cannot mount here: $err";
-}
-my @inside = ('nsenter', '-t', $1, '--user', '--mount', '--preserve-credentials');
+my ($holder, @inside) = small_disk($dir, "mkdir $dir/disk/space");
+plan skip_all => "a user cannot mount here: @inside" if !$holder;
 
 my $node = magic_node('full', start => 0, conf => "autovacuum = off\nshared_buffers = 16MB\nmax_wal_size = 64MB\njit = off");
 sub start_inside { system(@inside, 'pg_ctl', '-w', '-D', $node->data_dir, '-l', $node->logfile, 'start') == 0 or BAIL_OUT('pg_ctl failed'); $node->_update_pid(1); return; }

@@ -15,20 +15,10 @@ srand($seed);
 diag("seed $seed");
 my $rounds = $ENV{ROUNDS} // (long_run() ? 40 : 3);
 
-# The namespace lives as long as its holder, and the mount with it.
 my $dir = PostgreSQL::Test::Utils::tempdir();
 chmod 0755, $dir;
-mkdir "$dir/disk" or die $!;
-my ($out, $err, $in) = ('', '', '');
-my $holder = IPC::Run::start(
-	[ 'unshare', '--map-current-user', '--keep-caps', '--mount', 'sh', '-c', "mount -t tmpfs -o size=64m,mode=0700 tmpfs $dir/disk && echo pid \$\$ && exec sleep 3600" ],
-	'<', \$in, '>', \$out, '2>', \$err, IPC::Run::timeout(60));
-eval { $holder->pump until $out =~ /pid (\d+)/ };
-if ($out !~ /pid (\d+)/)
-{
-	plan skip_all => "a user cannot mount here: $err";
-}
-my @inside = ('nsenter', '-t', $1, '--user', '--mount', '--preserve-credentials');
+my ($holder, @inside) = small_disk($dir, 'true');
+plan skip_all => "a user cannot mount here: @inside" if !$holder;
 
 my $node = magic_node('walfull', start => 0, extra => [ '--no-locale', '-E', 'UTF8', '--wal-segsize=1' ],
 	conf => "autovacuum = off\nshared_buffers = 16MB\nmax_wal_size = 1GB\nmin_wal_size = 2MB\nwal_recycle = off\njit = off\nrestart_after_crash = off");

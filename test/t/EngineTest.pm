@@ -21,9 +21,25 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(access_method engine_helpers create_twins create_bulk start_load stop_load compare_twins trim_twins check_table);
+our @EXPORT = qw(access_method small_disk engine_helpers create_twins create_bulk start_load stop_load compare_twins trim_twins check_table);
 
 sub access_method { return $ENV{MAGIC_ENGINE_AM} || 'magic'; }
+
+# Mounts a tmpfs of 64 MB on $dir/disk, in a mount namespace of its own that lives as long as its holder; `command` runs
+# in it first. Returns the holder and, as a list, what runs a command inside; or, where a user may not mount, undef and
+# why not.
+sub small_disk
+{
+	my ($dir, $command) = @_;
+	my ($in, $out, $err) = ('', '', '');
+	mkdir "$dir/disk" or die $!;
+	my $holder = IPC::Run::start(
+		[ 'unshare', '--map-current-user', '--keep-caps', '--mount', 'sh', '-c', "mount -t tmpfs -o size=64m,mode=0700 tmpfs $dir/disk && $command && echo pid \$\$ && exec sleep 3600" ],
+		'<', \$in, '>', \$out, '2>', \$err, IPC::Run::timeout(60));
+	eval { $holder->pump until $out =~ /pid (\d+)/ };
+	return (undef, $err) if $out !~ /pid (\d+)/;
+	return ($holder, 'nsenter', '-t', $1, '--user', '--mount', '--preserve-credentials');
+}
 
 # merge() and problems(), which do nothing on heap.
 sub engine_helpers

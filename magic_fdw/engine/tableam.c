@@ -169,6 +169,9 @@ magic_finish_bulk_insert(Relation rel, int options)
 
 /* ---------------------------------------------------------------- sizes */
 
+/* Of magic.pack, magic.delta and their indexes: root, leaf and heap page of each, and two more. */
+#define SCAN_METADATA_PAGES 8
+
 static bool
 magic_needs_toast_table(Relation rel)
 {
@@ -179,6 +182,10 @@ magic_needs_toast_table(Relation rel)
  * Rows: what VACUUM or ANALYZE counted, or more if the statistics know of more; before the first of
  * them, the row numbers given out. Never more than those: the statistics count insertions twice that
  * reach them after an ANALYZE which has seen them.
+ *
+ * Pages: those of the file and, unless there are no rows, those of the metadata that every sequential scan
+ * begins with. Without them a table of few rows would always be scanned, however often its rows change; a heap
+ * table that is updated as often grows by as many pages, and its key's index is used.
  */
 static void
 magic_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double *tuples,
@@ -193,6 +200,8 @@ magic_estimate_size(Relation rel, int32 *attr_widths, BlockNumber *pages, double
 	*tuples = rel->rd_rel->reltuples >= 0 ? rel->rd_rel->reltuples : (double) info.next_row;
 	if (stats != NULL && compat_live_tuples(stats) > *tuples)
 		*tuples = Min((double) compat_live_tuples(stats), (double) info.next_row);
+	if (*tuples > 0)
+		*pages += SCAN_METADATA_PAGES;
 	if (attr_widths != NULL)
 		(void) get_rel_data_width(rel, attr_widths);
 }

@@ -447,7 +447,7 @@ executor_start(QueryDesc *query, int eflags)
 		refuse_changes_of_metadata(query->plannedstmt);
 		plan_columns_mark(query);
 	}
-	plan_forbid_prefetch(query);
+	plan_settle(query, (eflags & EXEC_FLAG_EXPLAIN_ONLY) == 0);
 }
 
 void

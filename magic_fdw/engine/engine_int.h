@@ -651,7 +651,7 @@ extern bool scan_bitmap_next_tuple(TableScanDesc sscan, struct TBMIterateResult 
 								   TupleTableSlot *slot);
 struct QueryDesc;
 extern void plan_hooks_init(void);
-extern void plan_forbid_prefetch(struct QueryDesc *query);
+extern void plan_settle(struct QueryDesc *query, bool runs);
 
 /* ---------------------------------------------------------------- block_scan.c */
 

@@ -5,8 +5,12 @@
  * Prefetching. A bitmap heap scan asks the storage manager to prefetch the block of each TID, as a block of
  * the file. The file of a magic table is much shorter than its TIDs suggest; beyond the file's last segment
  * (1 GB) the request raises an error, before it the request is useless. So prefetching is switched off in
- * every bitmap heap scan node when the executor has started (plan_forbid_prefetch, called from the hook in
- * ddl.c; parallel workers start an executor of their own).
+ * every bitmap heap scan node when the executor has started (plan_settle, called from the hook in ddl.c; parallel
+ * workers start an executor of their own).
+ *
+ * Rewritten tables. An index that was built after the snapshot may have no entry to ask the table for, so
+ * whether the table is older than the snapshot is asked for every index scan when it has started. The other
+ * scans ask for themselves.
  *
  * EvalPlanQual starts nodes without that hook: for the re-check of a row that others have changed it
  * initialises the plan anew, all sub-plans included. Relations of the statement's own level are not
@@ -142,30 +146,44 @@ restrict_indexes(PlannerInfo *root, Oid relid, bool is_parent, RelOptInfo *rel)
 	}
 }
 
+/* Settles what concerns one node of a started plan; *arg: it will run. */
 static bool
-forbid_prefetch(PlanState *state, void *arg)
+settle_node(PlanState *state, void *arg)
 {
+	bool runs = *(bool *) arg;
+	ScanState *scan = (ScanState *) state;
+
 	if (state == NULL)
 		return false;
-	if (IsA(state, BitmapHeapScanState))
+	switch (nodeTag(state))
 	{
-		BitmapHeapScanState *scan = (BitmapHeapScanState *) state;
-
-		if (engine_is_magic(scan->ss.ss_currentRelation))
-			scan->prefetch_maximum = 0;
+		case T_BitmapHeapScanState:
+			if (engine_is_magic(scan->ss_currentRelation))
+				((BitmapHeapScanState *) state)->prefetch_maximum = 0;
+			break;
+		case T_IndexScanState:
+		case T_IndexOnlyScanState:
+			if (runs && engine_is_magic(scan->ss_currentRelation))
+				storage_check_snapshot(scan->ss_currentRelation, state->state->es_snapshot);
+			break;
+		default:
+			break;
 	}
-	return planstate_tree_walker(state, forbid_prefetch, arg);
+	return planstate_tree_walker(state, settle_node, arg);
 }
 
-/* Switches prefetching off in all bitmap heap scans of a started plan that read magic tables. */
+/*
+ * For a started plan that will run, or is only shown: switches prefetching off in all bitmap heap scans of
+ * magic tables, and raises 40001 for an index scan whose table was rewritten after the snapshot was taken.
+ */
 void
-plan_forbid_prefetch(QueryDesc *query)
+plan_settle(QueryDesc *query, bool runs)
 {
 	ListCell *lc;
 
 	foreach (lc, query->estate->es_subplanstates)
-		(void) forbid_prefetch(lfirst(lc), NULL);
-	(void) forbid_prefetch(query->planstate, NULL);
+		(void) settle_node(lfirst(lc), &runs);
+	(void) settle_node(query->planstate, &runs);
 }
 
 void

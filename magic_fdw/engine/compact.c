@@ -542,7 +542,7 @@ delete_rows_of_block(uint64 storage, uint64 block, const uint64 *bits, CommandId
 		int length;
 
 		done += delta_encode(entries + done, n - done, bytes, DELTA_ROOM, &length);
-		delta_insert(storage, block, bytes, length, cid);
+		delta_insert(storage, block, bytes, length, cid, true);
 	}
 	pfree(entries);
 	pfree(bytes);

@@ -39,8 +39,9 @@
 #define MAX_LATEST_BLOCKS 4096
 #define MAX_KEPT_BLOCKS 1024
 
-/* Rows that the log may add before the deltas are read anew. */
+/* Rows that the log may add before they become part of the base, and those that do not even then. */
 #define MAX_RECENT 64
+#define KEEP_RECENT 32
 
 /* Transactions that may have been running when the base was read, and when the snapshot was taken. */
 #define MAX_RUNNING 32
@@ -58,6 +59,7 @@ typedef struct LatestKey
 /* A row that the log has added, and who has deleted it. */
 typedef struct RecentDelete
 {
+	uint64 fate;
 	TransactionId xid;
 	uint16 offset;
 } RecentDelete;
@@ -281,6 +283,41 @@ load_block(LatestBlock *entry)
 	latest_loads++;
 }
 
+/*
+ * Recent deletions by transactions that were over for every snapshot which this transaction still uses
+ * become part of the base, as if that had been read under a snapshot whose xmin and xmax are TransactionXmin.
+ * For an older snapshot, one that is imported, the base is not to be used then (snapshot_is_later).
+ */
+static void
+fold_recent(LatestBlock *entry)
+{
+	TransactionId over = TransactionXmin;
+	int kept = 0;
+
+	if (!TransactionIdIsNormal(over))
+		return;
+	for (int i = 0; i < entry->nrecent; i++)
+	{
+		TransactionId xid = entry->recent[i].xid;
+
+		if (i >= entry->nrecent - KEEP_RECENT || !TransactionIdPrecedes(xid, over))
+			entry->recent[kept++] = entry->recent[i];
+		else if (!TransactionIdIsValid(entry->newest) || TransactionIdFollows(xid, entry->newest))
+			entry->newest = xid;
+	}
+	if (kept == entry->nrecent)
+		return;
+	entry->nrecent = kept;
+	if (TransactionIdPrecedes(entry->xmax, over))
+		entry->xmax = over;
+	kept = 0;
+	for (int i = 0; i < entry->nrunning; i++)
+		if (!TransactionIdPrecedes(entry->running[i], over))
+			entry->running[kept++] = entry->running[i];
+	if (entry->nrunning > 0)
+		entry->nrunning = kept;
+}
+
 /* Adds what the log tells of the block; false if its deltas must be read. */
 static bool
 follow_log(LatestBlock *entry, uint16 offset, bool *touched)
@@ -294,11 +331,14 @@ follow_log(LatestBlock *entry, uint16 offset, bool *touched)
 		for (int k = 0; k < notes[i].n; k++)
 		{
 			if (entry->nrecent == MAX_RECENT)
+				fold_recent(entry);
+			if (entry->nrecent == MAX_RECENT)
 			{
 				entry->loaded = false;
 				break;
 			}
 			set_row(entry->bits, notes[i].offsets[k]);
+			entry->recent[entry->nrecent].fate = notes[i].fates[k];
 			entry->recent[entry->nrecent].xid = notes[i].xid;
 			entry->recent[entry->nrecent++].offset = notes[i].offsets[k];
 		}
@@ -330,6 +370,16 @@ end_is_untold(const LatestBlock *entry, uint16 offset)
 	return n < 0;
 }
 
+/* Who has deleted the row, if the log has told it; else NULL. */
+static const RecentDelete *
+find_recent(const LatestBlock *entry, uint16 offset)
+{
+	for (int i = entry->nrecent - 1; i >= 0; i--)
+		if (entry->recent[i].offset == offset)
+			return &entry->recent[i];
+	return NULL;
+}
+
 /*
  * Is the row deleted, by a committed transaction or by this one? With `info` the caller holds the row's lock,
  * or gets it and asks again if the answer is no. Without (NULL) every deletion counts that was visible before
@@ -340,6 +390,7 @@ bool
 deleted_latest(uint64 storage, RowNumber row, DeleteInfo *info)
 {
 	LatestBlock *entry;
+	const RecentDelete *recent;
 	uint16 offset = row % DELETE_BLOCK_ROWS;
 	Snapshot snapshot;
 	bool found;
@@ -354,6 +405,16 @@ deleted_latest(uint64 storage, RowNumber row, DeleteInfo *info)
 		return false;
 	if (info == NULL)
 		return true;
+	recent = find_recent(entry, offset);
+	if (recent != NULL)
+	{
+		info->kind = delta_fate_kind(recent->fate);
+		info->successor = delta_fate_successor(recent->fate);
+		info->xmax = recent->xid;
+		info->cmax = FirstCommandId;
+		info->own = false;
+		return true;
+	}
 	snapshot = latest_snapshot_register();
 	found = deleted_probe(storage, row, snapshot, info);
 	UnregisterSnapshot(snapshot);
@@ -389,6 +450,13 @@ snapshot_is_later(const LatestBlock *entry, Snapshot snapshot)
 	return true;
 }
 
+/* Is every deletion of the base older than every snapshot? */
+static bool
+base_is_settled(const LatestBlock *entry, Relation rel)
+{
+	return !TransactionIdIsValid(entry->newest) || settled_for_all(rel, entry->newest);
+}
+
 /*
  * Is it known without reading deltas whether the row is deleted for the MVCC snapshot? The caller asks the
  * overlay. *all_dead, unless NULL, becomes true if it is dead for everybody, as far as that can be told
@@ -399,6 +467,7 @@ deleted_known(Relation rel, uint64 storage, RowNumber row, Snapshot snapshot, bo
 			  bool *all_dead)
 {
 	LatestBlock *entry;
+	const RecentDelete *recent;
 	uint16 offset = row % DELETE_BLOCK_ROWS;
 	bool touched;
 
@@ -420,18 +489,35 @@ deleted_known(Relation rel, uint64 storage, RowNumber row, Snapshot snapshot, bo
 	*deleted = has_row(entry->bits, offset);
 	if (!*deleted)
 		return true;
-	for (int i = entry->nrecent - 1; i >= 0; i--)
-		if (entry->recent[i].offset == offset)
-		{
-			*deleted = !XidInMVCCSnapshot(entry->recent[i].xid, snapshot);
-			if (*deleted && all_dead != NULL)
-				*all_dead = settled_for_all(rel, entry->recent[i].xid);
-			return true;
-		}
-	if (all_dead != NULL)
-		*all_dead = !TransactionIdIsValid(entry->newest) || settled_for_all(rel, entry->newest) ||
-					deleted_settled(storage, row);
+	recent = find_recent(entry, offset);
+	if (recent != NULL)
+	{
+		*deleted = !XidInMVCCSnapshot(recent->xid, snapshot);
+		if (*deleted && all_dead != NULL)
+			*all_dead = settled_for_all(rel, recent->xid);
+	}
+	else if (all_dead != NULL)
+		*all_dead = base_is_settled(entry, rel) || deleted_settled(storage, row);
 	return true;
+}
+
+/*
+ * Is the row, of which deleted_latest() has just said that it is deleted, dead for everybody, as far as it is
+ * known without reading deltas? Waits for nothing, reads nothing.
+ */
+bool
+deleted_latest_settled(Relation rel, uint64 storage, RowNumber row)
+{
+	LatestBlock *entry = latest_block(storage, row / DELETE_BLOCK_ROWS);
+	uint16 offset = row % DELETE_BLOCK_ROWS;
+	const RecentDelete *recent;
+
+	if (!entry->loaded || !has_row(entry->bits, offset))
+		return false;
+	if (entry->settled != NULL && has_row(entry->settled, offset))
+		return true;
+	recent = find_recent(entry, offset);
+	return recent != NULL ? settled_for_all(rel, recent->xid) : base_is_settled(entry, rel);
 }
 
 /* ---------------------------------------------------------------- dead for everybody */

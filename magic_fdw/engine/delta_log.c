@@ -20,8 +20,9 @@
  * taken to concern every row. A prepared transaction's notes stay in progress until the server stops, and
  * after that nothing tells of them: completions_read() covers for it.
  *
- * The rows of a note are those of one delta, if they are few; else it says to read the deltas anew, as
- * does every note of a merge.
+ * The rows of a note are those of one delta, if they are few; else it says to read the deltas anew. A merge
+ * has rows neither added nor taken away for who knows them: it drops deletions that are older than every
+ * snapshot when their rows have become holes, and nobody asks for these again but to hear that they are dead.
  */
 #include "engine/engine_int.h"
 
@@ -138,6 +139,7 @@ note_rows(DeltaNote *note, const uint8 *entries, int length)
 			note->n = DELTA_NOTE_REREAD;
 			return;
 		}
+		note->fates[note->n] = delta_fate(&entry);
 		note->offsets[note->n++] = entry.offset;
 	}
 }
@@ -161,45 +163,21 @@ add_own_note(void)
 	return &own_notes[own_count];
 }
 
-/*
- * The current subtransaction is about to write a delta with these entries, or (NULL) to remove one or
- * write one of a merge. The notes of one subtransaction in one block that follow each other become one.
- */
-void
-delta_log_begin(uint64 storage, uint64 block, const uint8 *entries, int length)
+/* Publishes a note with these entries' rows, or with none (NULL). */
+static void
+begin_note(uint64 storage, uint64 block, const uint8 *entries, int length)
 {
-	int i = log_of(storage, block);
-	DeltaLog *log = &logs[i];
-	OwnNote *own = own_count > 0 ? &own_notes[own_count - 1] : NULL;
-	SubTransactionId subid = GetCurrentSubTransactionId();
+	DeltaLog *log = &logs[log_of(storage, block)];
+	OwnNote *own = add_own_note();
 
-	own_writes[i]++;
-	if (own != NULL && own->subid == subid && note_is_of(&own->note, storage, block))
-	{
-		if (own->note.n == DELTA_NOTE_REREAD)
-			return;
-		SpinLockAcquire(&log->mutex);
-		for (uint32 r = 0; own->has_room && r < log->nrunning; r++)
-			if (same_note(&log->running[r], &own->note))
-			{
-				log->running[r].n = DELTA_NOTE_REREAD;
-				break;
-			}
-		SpinLockRelease(&log->mutex);
-		own->note.n = DELTA_NOTE_REREAD;
-		return;
-	}
-	own = add_own_note();
 	memset(own, 0, sizeof(*own));
-	own->subid = subid;
+	own->subid = GetCurrentSubTransactionId();
 	own->note.storage = storage;
 	own->note.block = block;
 	own->note.database = MyDatabaseId;
 	own->note.xid = GetCurrentTransactionId();
 	if (entries != NULL)
 		note_rows(&own->note, entries, length);
-	else
-		own->note.n = DELTA_NOTE_REREAD;
 
 	SpinLockAcquire(&log->mutex);
 	own->has_room = log->nrunning < NOTES_RUNNING;
@@ -210,6 +188,60 @@ delta_log_begin(uint64 storage, uint64 block, const uint8 *entries, int length)
 	pg_atomic_write_u64(&log->begun, pg_atomic_read_u64(&log->begun) + 1);
 	SpinLockRelease(&log->mutex);
 	own_count++;
+}
+
+/* This transaction's last note, if it is of the block and of the current subtransaction; else NULL. */
+static OwnNote *
+last_note_of(uint64 storage, uint64 block)
+{
+	OwnNote *own = own_count > 0 ? &own_notes[own_count - 1] : NULL;
+
+	return own != NULL && own->subid == GetCurrentSubTransactionId() &&
+				   note_is_of(&own->note, storage, block)
+			   ? own
+			   : NULL;
+}
+
+/*
+ * The current subtransaction is about to write a delta with these entries. The notes of one subtransaction in
+ * one block that follow each other become one.
+ */
+void
+delta_log_begin(uint64 storage, uint64 block, const uint8 *entries, int length)
+{
+	int i = log_of(storage, block);
+	DeltaLog *log = &logs[i];
+	OwnNote *own = last_note_of(storage, block);
+
+	own_writes[i]++;
+	if (own == NULL)
+	{
+		begin_note(storage, block, entries, length);
+		return;
+	}
+	if (own->note.n == DELTA_NOTE_REREAD)
+		return;
+	SpinLockAcquire(&log->mutex);
+	for (uint32 r = 0; own->has_room && r < log->nrunning; r++)
+		if (same_note(&log->running[r], &own->note))
+		{
+			log->running[r].n = DELTA_NOTE_REREAD;
+			break;
+		}
+	SpinLockRelease(&log->mutex);
+	own->note.n = DELTA_NOTE_REREAD;
+}
+
+/*
+ * The current subtransaction is about to remove deltas that are older than every snapshot, or to write what
+ * they say anew: the note names no row.
+ */
+void
+delta_log_begin_merge(uint64 storage, uint64 block)
+{
+	own_writes[log_of(storage, block)]++;
+	if (last_note_of(storage, block) == NULL)
+		begin_note(storage, block, NULL, 0);
 }
 
 static void

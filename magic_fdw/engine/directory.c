@@ -538,8 +538,10 @@ delta_crc(uint64 storage, uint64 block, const uint8 *entries, int length)
 	return crc;
 }
 
+/* Writes a delta; of a merge, it says what others have said that are older than every snapshot. */
 void
-delta_insert(uint64 storage, uint64 block, const uint8 *entries, int length, CommandId cid)
+delta_insert(uint64 storage, uint64 block, const uint8 *entries, int length, CommandId cid,
+			 bool merge)
 {
 	Datum values[DELTA_NATTS];
 	bool nulls[DELTA_NATTS] = {0};
@@ -552,7 +554,10 @@ delta_insert(uint64 storage, uint64 block, const uint8 *entries, int length, Com
 	values[0] = Int64GetDatum(storage);
 	values[1] = Int64GetDatum(block);
 	values[2] = PointerGetDatum(data);
-	delta_log_begin(storage, block, entries, length);
+	if (merge)
+		delta_log_begin_merge(storage, block);
+	else
+		delta_log_begin(storage, block, entries, length);
 	meta_insert(META_DELTA, values, nulls, 2, cid);
 	pfree(data);
 }
@@ -609,11 +614,11 @@ delta_scan(uint64 storage, int64 block, Snapshot snapshot, DeltaCallback callbac
 	meta_close(table, index);
 }
 
-/* Deletes a delta of the block; 40001 if another transaction has done so. */
+/* Deletes a delta of the block that is older than every snapshot; 40001 if another transaction has done so. */
 void
 delta_delete(uint64 storage, uint64 block, ItemPointer tid)
 {
-	delta_log_begin(storage, block, NULL, 0);
+	delta_log_begin_merge(storage, block);
 	if (!meta_delete(META_DELTA, tid, true))
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 						errmsg("deletions were merged concurrently")));

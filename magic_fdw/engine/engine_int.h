@@ -132,19 +132,21 @@ typedef struct DeltaNote
 	uint64 block;
 	Oid database; /* a copied database has the same storages */
 	TransactionId xid;
-	uint16 n; /* rows; 0: aborted */
+	uint64 fates[DELTA_NOTE_ROWS]; /* see delta_fate() */
+	uint16 n;					   /* rows; 0: aborted, or a merge */
 	uint16 offsets[DELTA_NOTE_ROWS];
 } DeltaNote;
 
-StaticAssertDecl(sizeof(DeltaNote) == 32, "notes of deltas have no padding");
+StaticAssertDecl(sizeof(DeltaNote) == 56, "notes of deltas have no padding");
 
 /* Ended notes that a log keeps, and notes in progress. */
-#define DELTA_LOG_NOTES 32
+#define DELTA_LOG_NOTES 48
 #define DELTA_LOG_RUNNING 48
 
 extern Size delta_log_shmem_size(void);
 extern void delta_log_shmem_startup(void);
 extern void delta_log_begin(uint64 storage, uint64 block, const uint8 *entries, int length);
+extern void delta_log_begin_merge(uint64 storage, uint64 block);
 extern void delta_log_end(bool committed);
 extern void delta_log_prepared(void);
 extern void delta_log_subtransaction_ends(SubTransactionId subid, SubTransactionId parent,
@@ -258,7 +260,7 @@ extern void directory_forget_storage(uint64 storage);
 extern Extent *directory_references(uint64 storage, TransactionId horizon, int *count);
 
 extern void delta_insert(uint64 storage, uint64 block, const uint8 *entries, int length,
-						 CommandId cid);
+						 CommandId cid, bool merge);
 typedef struct DeltaRow
 {
 	uint64 block;
@@ -385,6 +387,30 @@ typedef struct DeltaEntry
 	RowNumber successor;
 } DeltaEntry;
 
+/* Kind and successor in one word; a successor, where the kind has one, has fewer than 48 bits. */
+#define DELTA_FATE_KIND_SHIFT 56
+#define DELTA_FATE_SUCCESSOR ((UINT64CONST(1) << DELTA_FATE_KIND_SHIFT) - 1)
+
+static inline uint64
+delta_fate(const DeltaEntry *entry)
+{
+	return (uint64) entry->kind << DELTA_FATE_KIND_SHIFT |
+		   (entry->successor & DELTA_FATE_SUCCESSOR);
+}
+
+static inline DeleteKind
+delta_fate_kind(uint64 fate)
+{
+	return (DeleteKind) (fate >> DELTA_FATE_KIND_SHIFT);
+}
+
+static inline RowNumber
+delta_fate_successor(uint64 fate)
+{
+	return delete_kind_updates(delta_fate_kind(fate)) ? fate & DELTA_FATE_SUCCESSOR
+													  : InvalidRowNumber;
+}
+
 /* Bytes of a delta's entries: its heap row must stay below 8,160 bytes. */
 #define DELTA_ROOM 8000
 
@@ -404,6 +430,7 @@ extern bool deleted_probe(uint64 storage, RowNumber row, Snapshot snapshot, Dele
 /* ---------------------------------------------------------------- delete_cache.c */
 
 extern bool deleted_latest(uint64 storage, RowNumber row, DeleteInfo *info);
+extern bool deleted_latest_settled(Relation rel, uint64 storage, RowNumber row);
 extern bool deleted_known(Relation rel, uint64 storage, RowNumber row, Snapshot snapshot,
 						  bool *deleted, bool *all_dead);
 extern bool deleted_settled(uint64 storage, RowNumber row);

@@ -166,7 +166,7 @@ write_deltas(DeltaFlush *flush, uint64 block, const BufferedDelete *deletes, int
 		int length;
 
 		done += delta_encode(flush->entries + done, n - done, flush->bytes, DELTA_ROOM, &length);
-		delta_insert(flush->write->storage, block, flush->bytes, length, cid);
+		delta_insert(flush->write->storage, block, flush->bytes, length, cid, false);
 		table_counters_add_written(flush->write->storage, length);
 		flush->write->writes++;
 	}

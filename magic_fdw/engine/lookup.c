@@ -564,7 +564,9 @@ row_settled_dead(Relation rel, RowNumber row)
 	if (writer_find_segment(reader->storage, row) != NULL ||
 		writer_find_delete(reader->storage, row, NULL))
 		return false;
-	if (deleted_settled(reader->storage, row))
+	if (deleted_latest(reader->storage, row, NULL) &&
+		(deleted_latest_settled(rel, reader->storage, row) ||
+		 deleted_settled(reader->storage, row)))
 		return true;
 	switch (locate_latest(reader, row, &place))
 	{
@@ -686,7 +688,11 @@ fetch_dirty(RowReader *reader, RowNumber row, Snapshot snapshot, TupleTableSlot 
 		}
 		holder = row_lock_holder(reader->rel, row);
 		if (deleted_latest(reader->storage, row, NULL))
+		{
+			if (all_dead)
+				*all_dead = deleted_latest_settled(reader->rel, reader->storage, row);
 			return false;
+		}
 		lookup = locate_latest(reader, row, &place);
 		if (lookup == LOOKUP_HOLE)
 		{

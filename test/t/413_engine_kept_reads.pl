@@ -177,6 +177,37 @@ my %scripts = (
 		COMMIT;
 		OTHER(COMMIT);
 		SELECT id, v FROM t WHERE id = 3;},
+	'a snapshot is imported that is older than much that its session has learned of one by one' => q{
+		OTHER(BEGIN ISOLATION LEVEL REPEATABLE READ);
+		SELECT s AS snapshot FROM dblink('other', 'SELECT pg_export_snapshot()') x(s text) \gset
+		SELECT id, v FROM t WHERE id = 1;
+		OTHER2(DELETE FROM t WHERE id = 4);
+		DO $$ BEGIN FOR i IN 1..300 LOOP
+			PERFORM dblink_exec('other2', 'UPDATE t SET v = v + 1 WHERE id = 5');
+			PERFORM v FROM t WHERE id = 5;
+			COMMIT; END LOOP; END $$;
+		SELECT id, v FROM t WHERE id = 4;
+		SELECT id, v FROM t WHERE id = 5;
+		BEGIN ISOLATION LEVEL REPEATABLE READ;
+		SET TRANSACTION SNAPSHOT :'snapshot';
+		SELECT id, v FROM t WHERE id = 4;
+		SELECT id, v FROM t WHERE id = 5;
+		COMMIT;
+		OTHER(COMMIT);
+		SELECT id, v FROM t WHERE id = 4;
+		UPDATE t SET v = v + 1 WHERE id = 5 RETURNING id, v;},
+	'merges come while a session learns of deletions one by one' => q{
+		SELECT id, v FROM t WHERE id = 1;
+		OTHER(DELETE FROM t WHERE id = 4);
+		DO $$ BEGIN FOR i IN 1..300 LOOP
+			PERFORM dblink_exec('other2', 'UPDATE t SET v = v + 1 WHERE id = 5');
+			IF i % 40 = 0 THEN PERFORM * FROM dblink('other', 'MERGING') x(n int); END IF;
+			PERFORM v FROM t WHERE id = 5;
+			COMMIT; END LOOP; END $$;
+		SELECT id, v FROM t WHERE id IN (4, 5, 6);
+		INSERT INTO t VALUES (4, 44);
+		OTHER(SELECT v FROM t WHERE id = 4);
+		UPDATE t SET v = v + 1 WHERE id IN (4, 5) RETURNING id, v;},
 	'a serializable reader learns of a deletion that it does not see' => q{
 		SELECT id, v FROM t WHERE id IN (1, 3);
 		BEGIN ISOLATION LEVEL SERIALIZABLE;
@@ -198,6 +229,7 @@ sub run_script
 	my $merge = $method eq 'magic' ? q{SELECT count(*) FROM (SELECT magic.compact('t')) x} : 'SELECT count(*) FROM (SELECT 1) x';
 
 	$script =~ s/MERGE;/OTHER($merge);/g;
+	$script =~ s/'MERGING'/\$m\$$merge\$m\$/g;
 	$script =~ s/WRITE;/SELECT count(*) FROM t TABLESAMPLE SYSTEM (100);/g;
 	for my $session ([ 'OTHER2', 'other2' ], [ 'OTHER', 'other' ])
 	{

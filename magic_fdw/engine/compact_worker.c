@@ -80,6 +80,8 @@ typedef struct DueTable
 	TimestampTz at;
 	TransactionId settles; /* not before all xids below are older than every snapshot; or invalid */
 	uint32 tries;		   /* visits in a row without result */
+	bool rests;			   /* nothing to do; stays until `at`, when it may be visited again */
+	TimestampTz rested;	   /* not before */
 } DueTable;
 
 typedef struct Worker
@@ -100,10 +102,13 @@ add_due(Oid relid, TimestampTz at)
 	bool found;
 	DueTable *table = hash_search(worker.due, &relid, HASH_ENTER, &found);
 
+	if (!found)
+		table->rested = at;
 	/* if it waits for something: somebody has written to it since */
 	table->settles = InvalidTransactionId;
 	table->tries = 0;
-	table->at = found ? Min(table->at, at) : at;
+	table->at = Max(found && !table->rests ? Min(table->at, at) : at, table->rested);
+	table->rests = false;
 }
 
 /* Every table of the access method in this database that a worker can read. */
@@ -273,6 +278,8 @@ next_due(TimestampTz *next)
 	{
 		if (table->at > now || TransactionIdIsValid(table->settles))
 			*next = *next == 0 ? table->at : Min(*next, table->at);
+		else if (table->rests)
+			hash_search(worker.due, &table->relid, HASH_REMOVE, NULL);
 		else if (first == NULL || table->at < first->at)
 			first = table;
 	}
@@ -460,13 +467,15 @@ visit(DueTable *table)
 	if (result.changed)
 		table->tries = 0;
 	ms = Min((int64) AGAIN_MS << Min(table->tries, 16), AGAIN_MAX_MS);
+	table->rested = GetCurrentTimestamp() + VISIT_MS * INT64CONST(1000);
 	switch (next)
 	{
 		case VISIT_DONE:
-			hash_search(worker.due, &relid, HASH_REMOVE, NULL);
+			table->rests = true;
+			table->at = table->rested;
 			break;
 		case VISIT_MORE:
-			table->at = GetCurrentTimestamp() + VISIT_MS * INT64CONST(1000);
+			table->at = table->rested;
 			break;
 		case VISIT_UNSETTLED:
 			table->settles = settles;

@@ -73,7 +73,10 @@ def tpcb(bench, scale):
         subprocess.run(['pgbench', '-i', '-q', '-s', str(scale), '--foreign-keys', '-U', 'postgres', 'tpcb_' + arm],
                        env=dict(bench.env, PGOPTIONS='-c default_table_access_method=' + arm), check=True,
                        stderr=subprocess.DEVNULL)
-    for what, options in (('TPC-B-like, 16 clients, tps', []), ('  the same prepared', ['-M', 'prepared'])):
+    savepoints = ['-M', 'prepared', '-D', 'scale=%d' % scale,
+                  '-f', os.path.join(os.path.dirname(os.path.abspath(__file__)), 'tpcb_savepoints.sql')]
+    for what, options in (('TPC-B-like, 16 clients, tps', []), ('  prepared', ['-M', 'prepared']),
+                          ('  prepared, with savepoints', savepoints)):
         best = {arm: 0.0 for arm in ARMS}
         for _ in range(2):
             for arm in ARMS:

@@ -14,6 +14,7 @@ my $am      = access_method();
 my $scale   = long_run() ? 20 : 1;
 my $seconds = long_run() ? 60 : 4;
 my $node    = magic_node('main', conf => "max_connections = 60\nshared_buffers = 256MB\n");
+my $savepoints = "$ENV{MAGIC_SRC}/test/bench/tpcb_savepoints.sql";
 my $dir     = PostgreSQL::Test::Utils::tempdir();
 my $done    = 0;
 engine_helpers($node);
@@ -26,38 +27,11 @@ engine_helpers($node);
 is($node->safe_psql('postgres', "SELECT count(*) FROM pg_class c JOIN pg_am a ON a.oid = relam WHERE relname LIKE 'pgbench%' AND relkind = 'r' AND amname = '$am'"),
 	4, "of access method $am");
 
-# Everything that tpcb-like does, with parts that are rolled back at two depths. The account is changed twice:
-# then its foreign key is checked again, and the branch is locked KEY SHARE before it is updated.
-append_to_file("$dir/savepoints.sql", <<'SQL');
-\set aid random(1, 100000 * :scale)
-\set bid random(1, 1 * :scale)
-\set tid random(1, 10 * :scale)
-\set delta random(-5000, 5000)
-BEGIN;
-UPDATE pgbench_accounts SET abalance = abalance + :delta + 1 WHERE aid = :aid;
-SAVEPOINT a;
-UPDATE pgbench_accounts SET abalance = abalance - 1 WHERE aid = :aid;
-UPDATE pgbench_tellers SET tbalance = tbalance + 7 WHERE tid = :tid;
-SAVEPOINT b;
-UPDATE pgbench_tellers SET filler = 'undone' WHERE tid = :tid;
-INSERT INTO pgbench_history (tid, bid, aid, delta, mtime) VALUES (:tid, :bid, :aid, 7, CURRENT_TIMESTAMP);
-ROLLBACK TO b;
-SELECT abalance FROM pgbench_accounts WHERE aid = :aid;
-ROLLBACK TO a;
-UPDATE pgbench_accounts SET abalance = abalance - 1 WHERE aid = :aid;
-SAVEPOINT c;
-UPDATE pgbench_tellers SET tbalance = tbalance + :delta WHERE tid = :tid;
-RELEASE c;
-UPDATE pgbench_branches SET bbalance = bbalance + :delta WHERE bid = :bid;
-INSERT INTO pgbench_history (tid, bid, aid, delta, mtime) VALUES (:tid, :bid, :aid, :delta, CURRENT_TIMESTAMP);
-COMMIT;
-SQL
-
 for my $load (
 	[ 'simple',              '-b', 'tpcb-like' ],
 	[ 'prepared',            '-M', 'prepared', '-b', 'tpcb-like' ],
-	[ 'savepoints',          '-f', "$dir/savepoints.sql", '-D', "scale=$scale" ],
-	[ 'savepoints prepared', '-M', 'prepared', '-f', "$dir/savepoints.sql", '-D', "scale=$scale" ])
+	[ 'savepoints',          '-f', $savepoints, '-D', "scale=$scale" ],
+	[ 'savepoints prepared', '-M', 'prepared', '-f', $savepoints, '-D', "scale=$scale" ])
 {
 	my ($name, @options) = @$load;
 	my ($out, $err) = ('', '');

@@ -522,9 +522,12 @@ collect_delta(const DeltaRow *row, void *arg)
 	tidy->n++;
 }
 
-/* Writes deltas that delete the rows of a block whose bits are set; successors are not known. */
+/*
+ * Writes deltas that delete the rows of a block whose bits are set; successors are not known. `merge` as
+ * for delta_insert().
+ */
 static void
-delete_rows_of_block(uint64 storage, uint64 block, const uint64 *bits, CommandId cid)
+delete_rows_of_block(uint64 storage, uint64 block, const uint64 *bits, CommandId cid, bool merge)
 {
 	DeltaEntry *entries = palloc(sizeof(DeltaEntry) * DELETE_BLOCK_ROWS);
 	uint8 *bytes = palloc(DELTA_ROOM);
@@ -542,7 +545,7 @@ delete_rows_of_block(uint64 storage, uint64 block, const uint64 *bits, CommandId
 		int length;
 
 		done += delta_encode(entries + done, n - done, bytes, DELTA_ROOM, &length);
-		delta_insert(storage, block, bytes, length, cid, true);
+		delta_insert(storage, block, bytes, length, cid, merge);
 	}
 	pfree(entries);
 	pfree(bytes);
@@ -575,7 +578,7 @@ tidy_deltas(Merge *merge, TransactionId horizon)
 			for (int d = i; d < end; d++)
 				delta_delete(merge->storage, block, &tidy.old[d].tid);
 			if (rest != NULL)
-				delete_rows_of_block(merge->storage, block, rest, GetCurrentCommandId(true));
+				delete_rows_of_block(merge->storage, block, rest, GetCurrentCommandId(true), true);
 			merge->deltas_changed = true;
 			merge->remaining++;
 		}
@@ -784,7 +787,7 @@ engine_delete_all(Relation rel)
 				delete_map_block(live, block) != NULL)
 			{
 				/* each block is written once: rows come in order */
-				delete_rows_of_block(storage, block, delete_map_block(live, block), cid);
+				delete_rows_of_block(storage, block, delete_map_block(live, block), cid, false);
 			}
 			block = row / DELETE_BLOCK_ROWS;
 			delete_map_add(live, row);
@@ -792,7 +795,7 @@ engine_delete_all(Relation rel)
 		}
 	}
 	if (block != PG_UINT64_MAX)
-		delete_rows_of_block(storage, block, delete_map_block(live, block), cid);
+		delete_rows_of_block(storage, block, delete_map_block(live, block), cid, false);
 	block_scan_end(scan);
 	UnregisterSnapshot(snapshot);
 	MemoryContextSwitchTo(old);

@@ -21,7 +21,8 @@
  *		- a row that the log has added is dead for the snapshot if that sees the note's transaction.
  *
  * Where they do not hold, in SERIALIZABLE transactions (which have to look at every writer that the
- * snapshot does not see) and on standbys, where no log is written, the caller reads the deltas.
+ * snapshot does not see), in those that have merged (their snapshots see the merge or not by its command) and
+ * on standbys, where no log is written, the caller reads the deltas.
  */
 #include "engine/engine_int.h"
 
@@ -94,7 +95,10 @@ static HTAB *latest_blocks;
 static LatestBlock *latest_last;
 static uint64 latest_loads;
 
-/* A bitmap holds what this transaction has deleted: it is not to be used when that has an end. */
+/*
+ * A bitmap was read after this transaction had written deltas of its log: it may hold what that has deleted, or
+ * lack what it has merged, and is not to be used when the transaction has ended or was rolled back in part.
+ */
 static bool holds_own;
 
 static void
@@ -253,7 +257,6 @@ add_to_base(const DeltaRow *row, void *arg)
 	if (TransactionIdIsNormal(row->xmin) &&
 		(!TransactionIdIsValid(entry->newest) || TransactionIdFollows(row->xmin, entry->newest)))
 		entry->newest = row->xmin;
-	holds_own |= TransactionIdIsCurrentTransactionId(row->xmin);
 }
 
 /*
@@ -269,6 +272,7 @@ load_block(LatestBlock *entry)
 	entry->position = delta_log_position(entry->key.storage, entry->key.block);
 	entry->own_writes = delta_log_own_writes(entry->key.storage, entry->key.block);
 	entry->completions = completions_read();
+	holds_own |= entry->own_writes > 0;
 	entry->newest = InvalidTransactionId;
 	entry->nrecent = 0;
 	memset(entry->bits, 0, DELETE_BLOCK_BYTES);
@@ -472,7 +476,7 @@ deleted_known(Relation rel, uint64 storage, RowNumber row, Snapshot snapshot, bo
 	bool touched;
 
 	if (snapshot->snapshot_type != SNAPSHOT_MVCC || snapshot->takenDuringRecovery ||
-		IsolationIsSerializable())
+		IsolationIsSerializable() || delta_log_own_merge())
 		return false;
 	entry = latest_block(storage, row / DELETE_BLOCK_ROWS);
 	if (!block_is_current(entry, offset, &touched))

@@ -23,6 +23,7 @@
  * The rows of a note are those of one delta, if they are few; else it says to read the deltas anew. A merge
  * has rows neither added nor taken away for who knows them: it drops deletions that are older than every
  * snapshot when their rows have become holes, and nobody asks for these again but to hear that they are dead.
+ * Who merges himself may read the deltas without the dropped ones, though, before he is rolled back.
  */
 #include "engine/engine_int.h"
 
@@ -65,6 +66,9 @@ static int own_room;
 
 /* How many deltas this transaction has written or removed, by log. */
 static uint32 own_writes[DELTA_LOGS];
+
+/* This transaction has merged, perhaps in a subtransaction that was aborted. */
+static bool own_merge;
 
 Size
 delta_log_shmem_size(void)
@@ -240,6 +244,7 @@ void
 delta_log_begin_merge(uint64 storage, uint64 block)
 {
 	own_writes[log_of(storage, block)]++;
+	own_merge = true;
 	if (last_note_of(storage, block) == NULL)
 		begin_note(storage, block, NULL, 0);
 }
@@ -282,6 +287,7 @@ delta_log_end(bool committed)
 		end_note(&own_notes[i], committed && own_notes[i].subid != InvalidSubTransactionId);
 	own_notes = NULL;
 	own_count = own_room = 0;
+	own_merge = false;
 }
 
 /* The transaction is prepared: its notes stay in progress. */
@@ -292,6 +298,7 @@ delta_log_prepared(void)
 		own_writes[log_of(own_notes[i].note.storage, own_notes[i].note.block)] = 0;
 	own_notes = NULL;
 	own_count = own_room = 0;
+	own_merge = false;
 }
 
 /* What an aborted subtransaction wrote will not come true; a committed one's is its parent's. */
@@ -308,6 +315,13 @@ uint32
 delta_log_own_writes(uint64 storage, uint64 block)
 {
 	return own_writes[log_of(storage, block)];
+}
+
+/* Has this transaction merged? Its older snapshots, and an aborted subtransaction's parent, do not see that. */
+bool
+delta_log_own_merge(void)
+{
+	return own_merge;
 }
 
 /* The position of a block's log: so many notes are ended. */

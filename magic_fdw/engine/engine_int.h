@@ -147,6 +147,7 @@ extern Size delta_log_shmem_size(void);
 extern void delta_log_shmem_startup(void);
 extern void delta_log_begin(uint64 storage, uint64 block, const uint8 *entries, int length);
 extern void delta_log_begin_merge(uint64 storage, uint64 block);
+extern bool delta_log_own_merge(void);
 extern void delta_log_end(bool committed);
 extern void delta_log_prepared(void);
 extern void delta_log_subtransaction_ends(SubTransactionId subid, SubTransactionId parent,

@@ -13,7 +13,7 @@ my $node = magic_node('main', conf => "max_prepared_transactions = 0\nmax_connec
 my $seconds = long_run() ? 60 : 6;
 my $dir = $PostgreSQL::Test::Utils::tmp_check;
 
-# OTHER(...) runs a statement in another session; MERGE merges and folds there; WRITE makes the engine write what the
+# OTHER(...) runs a statement in another session; MERGE merges and folds there, OWN_MERGE here; WRITE makes the engine write what the
 # transaction has deleted, as every scan of the table does.
 my %scripts = (
 	'a cursor is older than what its session has read since' => q{
@@ -208,6 +208,76 @@ my %scripts = (
 		INSERT INTO t VALUES (4, 44);
 		OTHER(SELECT v FROM t WHERE id = 4);
 		UPDATE t SET v = v + 1 WHERE id IN (4, 5) RETURNING id, v;},
+	'all rows are deleted at once' => q{
+		SELECT id, v FROM t WHERE id = 3;
+		OTHER(SELECT count(*) FROM (SELECT api_truncate('t')) x);
+		SELECT id, v FROM t WHERE id IN (3, 4);
+		INSERT INTO t VALUES (3, 33);
+		SELECT id, v FROM t WHERE id IN (3, 4);
+		UPDATE t SET v = v + 1 WHERE id IN (3, 4) RETURNING id, v;},
+	'all rows are deleted at once, by a session that has read them after a merge of its own' => q{
+		DELETE FROM t WHERE id = 2;
+		BEGIN;
+		OWN_MERGE;
+		INSERT INTO t VALUES (1, 11) ON CONFLICT DO NOTHING RETURNING id;
+		COMMIT;
+		BEGIN;
+		SELECT api_truncate('t');
+		INSERT INTO t VALUES (1, 12);
+		COMMIT;
+		SELECT id, v FROM t WHERE id IN (1, 3);},
+	'a savepoint is rolled back that has merged' => q{
+		DELETE FROM t WHERE id = 2;
+		BEGIN;
+		SAVEPOINT s;
+		OWN_MERGE;
+		SELECT id, v FROM t WHERE id = 1;
+		ROLLBACK TO s;
+		SELECT id, v FROM t WHERE id = 2;
+		SELECT id, v FROM t WHERE id = 3;
+		INSERT INTO t VALUES (2, 22);
+		COMMIT;
+		SELECT id, v FROM t WHERE id IN (1, 2);},
+	'a transaction is rolled back that has merged' => q{
+		DELETE FROM t WHERE id = 2;
+		BEGIN;
+		OWN_MERGE;
+		SELECT id, v FROM t WHERE id = 1;
+		ROLLBACK;
+		SELECT id, v FROM t WHERE id = 2;
+		SELECT id, v FROM t WHERE id = 3;
+		INSERT INTO t VALUES (2, 22);
+		SELECT id, v FROM t WHERE id IN (1, 2);},
+	'the transaction of a cursor merges' => q{
+		DELETE FROM t WHERE id = 2;
+		BEGIN;
+		DECLARE c CURSOR FOR SELECT id, v FROM t ORDER BY id;
+		FETCH 1 FROM c;
+		OWN_MERGE;
+		SELECT id, v FROM t WHERE id = 3;
+		FETCH ALL FROM c;
+		COMMIT;
+		SELECT id, v FROM t WHERE id IN (1, 2, 3);},
+	'a transaction deletes, merges and deletes again' => q{
+		DELETE FROM t WHERE id = 2;
+		SELECT id, v FROM t WHERE id = 1;
+		OTHER(SELECT v FROM t WHERE id = 3);
+		BEGIN;
+		DELETE FROM t WHERE id = 3;
+		OWN_MERGE;
+		SELECT id, v FROM t WHERE id IN (1, 2, 3);
+		DELETE FROM t WHERE id = 4;
+		WRITE;
+		SELECT id, v FROM t WHERE id IN (4, 5);
+		SAVEPOINT s;
+		DELETE FROM t WHERE id = 5;
+		OWN_MERGE;
+		SELECT id, v FROM t WHERE id IN (4, 5);
+		ROLLBACK TO s;
+		SELECT id, v FROM t WHERE id IN (4, 5);
+		COMMIT;
+		OTHER(SELECT count(*) FROM (SELECT v FROM t WHERE id IN (2, 3, 4, 5)) x);
+		SELECT id, v FROM t WHERE id IN (2, 3, 4, 5);},
 	'a serializable reader learns of a deletion that it does not see' => q{
 		SELECT id, v FROM t WHERE id IN (1, 3);
 		BEGIN ISOLATION LEVEL SERIALIZABLE;
@@ -220,7 +290,7 @@ my %scripts = (
 		UPDATE s SET v = 0 WHERE id = 2;
 		COMMIT;});
 
-$node->safe_psql('postgres', 'CREATE EXTENSION dblink');
+$node->safe_psql('postgres', 'CREATE EXTENSION dblink; CREATE EXTENSION api_test');
 
 sub run_script
 {
@@ -228,6 +298,7 @@ sub run_script
 	my $out = '';
 	my $merge = $method eq 'magic' ? q{SELECT count(*) FROM (SELECT magic.compact('t')) x} : 'SELECT count(*) FROM (SELECT 1) x';
 
+	$script =~ s/OWN_MERGE;/$merge;/g;
 	$script =~ s/MERGE;/OTHER($merge);/g;
 	$script =~ s/'MERGING'/\$m\$$merge\$m\$/g;
 	$script =~ s/WRITE;/SELECT count(*) FROM t TABLESAMPLE SYSTEM (100);/g;
@@ -263,7 +334,7 @@ for my $name (sort keys %scripts)
 
 # Others see a transaction before it has ended the notes of its deletions: it is held there.
 my $hold = "$dir/hold_commit";
-$node->safe_psql('postgres', q{CREATE EXTENSION api_test; CREATE TABLE held (id int PRIMARY KEY, v int) USING magic;
+$node->safe_psql('postgres', q{CREATE TABLE held (id int PRIMARY KEY, v int) USING magic;
 	INSERT INTO held SELECT i, i FROM generate_series(1, 9) i; CREATE TABLE marks (m int) USING heap;});
 my $reader = $node->background_psql('postgres');
 my $deleter = $node->background_psql('postgres');

@@ -52,6 +52,37 @@ SELECT * FROM magic.verify('ms');
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT magic.compact('ms');
 ROLLBACK;
+-- also if its snapshot is not taken yet, in a procedure's block that catches the error, and with own rows
+BEGIN;
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+INSERT INTO ms VALUES (-1, 'own');
+DO $$ BEGIN PERFORM magic.compact('ms'); EXCEPTION WHEN feature_not_supported THEN RAISE NOTICE '%', SQLERRM; END $$;
+SELECT * FROM ms;
+COMMIT;
+SELECT * FROM ms;
+-- nor while rows or deletions of an outer subtransaction are pending; with what it can write itself it does
+BEGIN;
+INSERT INTO ms VALUES (1, 'outer');
+SAVEPOINT s;
+INSERT INTO ms VALUES (2, 'inner');
+SELECT magic.compact('ms');
+ROLLBACK TO s;
+RELEASE s;
+SELECT * FROM ms ORDER BY id;
+SELECT magic.compact('ms');
+INSERT INTO ms VALUES (4, 'outer');
+SAVEPOINT s2;
+SELECT magic.compact('ms');
+ROLLBACK TO s2;
+INSERT INTO ms VALUES (3, 'outer');
+RELEASE s2;
+SELECT magic.compact('ms');
+SELECT * FROM ms ORDER BY id;
+SELECT * FROM magic.verify('ms');
+COMMIT;
+SELECT magic.compact('ms');
+SELECT * FROM ms ORDER BY id;
+SELECT * FROM magic.verify('ms');
 -- nor in a read-only one
 BEGIN READ ONLY;
 SELECT magic.compact('ms');

@@ -8,7 +8,7 @@ use MagicTest;
 use Test::More;
 
 my $seconds = $ENV{DIFF_SECONDS} // (long_run() ? 600 : 30);
-my $node = magic_node('main', conf => 'autovacuum = off');
+my $node = magic_node('main', conf => "autovacuum = off\nmax_prepared_transactions = 200\n");
 my @seed = $ENV{SEED} ? ('--seed', $ENV{SEED}) : ();
 
 $ENV{PGHOST} = $node->host;

@@ -162,6 +162,7 @@ dml_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Snap
 	if (result != TM_Ok)
 		return result;
 	writer_delete(rel, row, changing_part ? DELETE_MOVED : DELETE_DELETED, InvalidRowNumber, cid);
+	row_lock_settle(rel, wait);
 	pgstat_count_heap_delete(rel);
 	return TM_Ok;
 }
@@ -223,6 +224,7 @@ dml_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, CommandId cid, 
 				  cid);
 	if (kind == ROW_LOCK_NO_KEY_CHANGE)
 		key_share_carry(rel, row, successor);
+	row_lock_settle(rel, wait);
 	compat_pgstat_count_update(rel);
 	*update_indexes = TU_All;
 	return TM_Ok;
@@ -347,6 +349,7 @@ dml_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
 		tmfd->cmax = ((MagicSlot *) slot)->cmin;
 		return TM_SelfModified;
 	}
+	row_lock_settle(rel, policy == LockWaitBlock);
 	last_locked.lxid = compat_proc_lxid(MyProc);
 	last_locked.relid = RelationGetRelid(rel);
 	last_locked.row = row;

@@ -500,6 +500,9 @@ extern bool row_lock_version(Relation rel, RowNumber row, RowLockKind kind, Lock
 extern void row_lock_begin(void);
 extern int row_lock_taken(void);
 extern void row_lock_undo(int to);
+extern void row_lock_settle(Relation rel, bool may_wait);
+extern void row_lock_subtransaction_ends(SubTransactionId subid, SubTransactionId parent,
+										 bool aborted);
 extern bool row_lock_table(Relation rel, bool wait);
 extern TransactionId row_lock_holder(Relation rel, RowNumber row);
 extern void row_lock_table_key_share(Relation rel);

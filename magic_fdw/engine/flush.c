@@ -606,10 +606,12 @@ subtransaction_callback(SubXactEvent event, SubTransactionId my_subid,
 			discard_subtransaction(my_subid);
 			storage_subtransaction_ends(my_subid, parent_subid, true);
 			delta_log_subtransaction_ends(my_subid, parent_subid, true);
+			row_lock_subtransaction_ends(my_subid, parent_subid, true);
 			break;
 		case SUBXACT_EVENT_COMMIT_SUB:
 			storage_subtransaction_ends(my_subid, parent_subid, false);
 			delta_log_subtransaction_ends(my_subid, parent_subid, false);
+			row_lock_subtransaction_ends(my_subid, parent_subid, false);
 			break;
 		case SUBXACT_EVENT_START_SUB:
 			break;

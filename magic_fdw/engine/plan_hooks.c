@@ -9,8 +9,8 @@
  * workers start an executor of their own).
  *
  * Rewritten tables. An index that was built after the snapshot may have no entry to ask the table for, so
- * whether the table is older than the snapshot is asked for every index scan when it has started. The other
- * scans ask for themselves.
+ * whether the table is older than the snapshot is asked for every index scan when it has started, also for one
+ * that will not be reached. The other scans ask for themselves.
  *
  * EvalPlanQual starts nodes without that hook: for the re-check of a row that others have changed it
  * initialises the plan anew, all sub-plans included. Relations of the statement's own level are not
@@ -151,6 +151,7 @@ static bool
 settle_node(PlanState *state, void *arg)
 {
 	bool runs = *(bool *) arg;
+	Snapshot snapshot = state != NULL ? state->state->es_snapshot : InvalidSnapshot;
 	ScanState *scan = (ScanState *) state;
 
 	if (state == NULL)
@@ -163,8 +164,8 @@ settle_node(PlanState *state, void *arg)
 			break;
 		case T_IndexScanState:
 		case T_IndexOnlyScanState:
-			if (runs && engine_is_magic(scan->ss_currentRelation))
-				storage_check_snapshot(scan->ss_currentRelation, state->state->es_snapshot);
+			if (runs && snapshot != InvalidSnapshot && engine_is_magic(scan->ss_currentRelation))
+				storage_check_snapshot(scan->ss_currentRelation, snapshot);
 			break;
 		default:
 			break;

@@ -23,6 +23,11 @@
  * which of their rows: he also locks the row itself, as if nothing stood for it, and after a few of a block
  * a tag that says that its rows are changed, after some blocks one of the table. Nobody waits for these.
  *
+ * What a strong tag has made superfluous below it is given back once the row is done with (row_lock_settle), and
+ * who holds many locks tries the tags above them again: so somebody who holds a row of the table for long, or
+ * many who hold some in turn, do not make the lock table overflow. If that does not help, because others hold
+ * rows in very many groups, he waits for the group where he has the most.
+ *
  * Two rules go beyond the modes (keyshare.c): who locks FOR KEY SHARE, and has not locked the row before,
  * waits for a running update of it also if that keeps the key, and who locks FOR UPDATE or changes a row locks with it the older versions
  * that others hold FOR KEY SHARE. Whether an update keeps the key is only found out where somebody may
@@ -174,6 +179,112 @@ typedef struct TakenLock
 static TakenLock *taken;
 static int ntaken;
 static int taken_room;
+
+/* What a lock in the list of those that may be given back is. */
+typedef enum HeldLevel
+{
+	HELD_ROW,
+	HELD_GROUP_INTENT,
+	HELD_GROUP /* strong */
+} HeldLevel;
+
+/* A lock that a tag above it may make superfluous. */
+typedef struct HeldLock
+{
+	LOCKTAG tag;
+	LOCKMODE mode;
+	HeldLevel level;
+	RowLockKind kind;
+	SubTransactionId subid;
+	RowNumber row; /* one of those that it is for */
+} HeldLock;
+
+/* So many of them before the tags above are tried again. */
+#define HELD_BEFORE_SETTLING 512
+
+static HeldLock *held;
+static int nheld;
+static int held_room;
+static LocalTransactionId held_lxid;
+static int held_settle_at;
+static int held_checked;	/* so many had no strong tag above them when all were looked at last */
+static bool held_escalated; /* a tag was taken in a strong mode since then */
+
+/* The group whose intent locks were taken last. */
+static struct
+{
+	LocalTransactionId lxid;
+	SubTransactionId subid;
+	Oid relid;
+	uint64 group;
+	RowLockKind kind;
+} last_intent;
+
+static void
+note_held(const LOCKTAG *tag, LOCKMODE mode, HeldLevel level, RowLockKind kind, RowNumber row)
+{
+	HeldLock *lock;
+
+	if (held_lxid != compat_proc_lxid(MyProc))
+	{
+		nheld = held_checked = 0;
+		held_lxid = compat_proc_lxid(MyProc);
+		held_settle_at = HELD_BEFORE_SETTLING;
+		held_escalated = false;
+	}
+	if (nheld == held_room)
+	{
+		int room = Max(64, held_room * 2);
+
+		held = held ? repalloc_huge(held, sizeof(HeldLock) * room)
+					: MemoryContextAlloc(TopMemoryContext, sizeof(HeldLock) * room);
+		held_room = room;
+	}
+	lock = &held[nheld++];
+	lock->tag = *tag;
+	lock->mode = mode;
+	lock->level = level;
+	lock->kind = kind;
+	lock->subid = GetCurrentSubTransactionId();
+	lock->row = row;
+}
+
+/* A lock that was taken a moment ago is given back. */
+static void
+forget_held(const LOCKTAG *tag, LOCKMODE mode)
+{
+	if (held_lxid != compat_proc_lxid(MyProc))
+		return;
+	for (int i = nheld - 1; i >= 0; i--)
+		if (held[i].mode == mode && memcmp(&held[i].tag, tag, sizeof(LOCKTAG)) == 0)
+		{
+			memmove(&held[i], &held[i + 1], sizeof(HeldLock) * (nheld - i - 1));
+			nheld--;
+			held_checked -= i < held_checked;
+			break;
+		}
+}
+
+/* A subtransaction has ended: its locks are its parent's, or gone. */
+void
+row_lock_subtransaction_ends(SubTransactionId subid, SubTransactionId parent, bool aborted)
+{
+	int kept = 0;
+
+	if (held_lxid != compat_proc_lxid(MyProc))
+		return;
+	for (int i = 0; i < nheld; i++)
+	{
+		if (held[i].subid == subid)
+		{
+			if (aborted)
+				continue;
+			held[i].subid = parent;
+		}
+		held[kept++] = held[i];
+	}
+	nheld = kept;
+}
 
 static bool
 take(const LOCKTAG *tag, LOCKMODE mode, bool wait)
@@ -337,6 +448,7 @@ row_lock_undo(int to)
 		const TakenLock *lock = &taken[--ntaken];
 
 		release(&lock->tag, lock->mode);
+		forget_held(&lock->tag, lock->mode);
 		if (lock->tag.locktag_field4 >= BLOCK_TAG_OFFSET)
 			whole_table.relid = whole_block.relid = InvalidOid;
 	}
@@ -386,27 +498,30 @@ count_lock(Relation rel, uint32 offset, uint64 number)
 /*
  * Takes a tag in the mode that stands for all its rows, if it is to be had at once. KEY SHARE must not pass
  * over an update that keeps the key: while somebody has locked rows for that, the tag is left alone. Who
- * holds the table's tag for them takes no intent locks below it.
+ * holds the table's tag for them takes no intent locks below it, nor who holds the block's.
  */
 static bool
 escalate(const RowTags *tags, const LOCKTAG *tag, RowLockKind kind)
 {
 	LOCKMODE strong = lock_modes[kind].strong;
-
 	int before = ntaken;
 
 	if (!take(tag, strong, false))
 		return false;
 	if (kind != ROW_LOCK_KEY_SHARE ||
-		(!others_hold(tag, ExclusiveLock, NULL) && !others_hold(&tags->table, RowShareLock, NULL)))
+		(!others_hold(tag, ExclusiveLock, NULL) && !others_hold(&tags->block, RowShareLock, NULL) &&
+		 !others_hold(&tags->table, RowShareLock, NULL)))
+	{
+		held_escalated = true;
 		return true;
+	}
 	row_lock_undo(before);
 	return false;
 }
 
 /* Takes the intent locks for a row. False if they are not to be had at once and we shall not wait. */
 static bool
-lock_intents(Relation rel, const RowTags *tags, RowLockKind kind, bool wait)
+lock_intents(Relation rel, RowNumber row, const RowTags *tags, RowLockKind kind, bool wait)
 {
 	LOCKMODE intent = lock_modes[kind].intent;
 	LOCKTAG marker;
@@ -414,6 +529,7 @@ lock_intents(Relation rel, const RowTags *tags, RowLockKind kind, bool wait)
 	if (!acquire(&tags->table, intent, wait) || !acquire(&tags->block, intent, wait) ||
 		!acquire(&tags->group, intent, wait))
 		return false;
+	note_held(&tags->group, intent, HELD_GROUP_INTENT, kind, row);
 	if (kind == ROW_LOCK_KEY_SHARE)
 	{
 		table_tag(MyDatabaseId, RelationGetRelid(rel), KEY_SHARE_TAG_OFFSET, &marker);
@@ -429,12 +545,6 @@ static bool
 lock_by_tags(Relation rel, RowNumber row, RowLockKind kind, bool wait, const RowTags *tags,
 			 bool *on_row)
 {
-	static LocalTransactionId last_lxid;
-	static SubTransactionId last_subid;
-	static Oid last_relid;
-	static uint64 last_group;
-	static RowLockKind last_kind;
-
 	uint64 block = row / DELETE_BLOCK_ROWS;
 	LOCKMODE mode = lock_modes[kind].row;
 
@@ -444,17 +554,19 @@ lock_by_tags(Relation rel, RowNumber row, RowLockKind kind, bool wait, const Row
 	/* who holds the block holds the intent locks above it; KEY SHARE leaves a mark in any case */
 	if (kind != ROW_LOCK_KEY_SHARE && block_strongly_held(rel, block, &tags->block, kind))
 		return true;
-	if (last_lxid != compat_proc_lxid(MyProc) || last_subid != GetCurrentSubTransactionId() ||
-		last_relid != RelationGetRelid(rel) || last_group != row / GROUP_ROWS || last_kind != kind)
+	if (last_intent.lxid != compat_proc_lxid(MyProc) ||
+		last_intent.subid != GetCurrentSubTransactionId() ||
+		last_intent.relid != RelationGetRelid(rel) || last_intent.group != row / GROUP_ROWS ||
+		last_intent.kind != kind)
 	{
-		last_relid = InvalidOid;
-		if (!lock_intents(rel, tags, kind, wait))
+		last_intent.relid = InvalidOid;
+		if (!lock_intents(rel, row, tags, kind, wait))
 			return false;
-		last_lxid = compat_proc_lxid(MyProc);
-		last_subid = GetCurrentSubTransactionId();
-		last_relid = RelationGetRelid(rel);
-		last_group = row / GROUP_ROWS;
-		last_kind = kind;
+		last_intent.lxid = compat_proc_lxid(MyProc);
+		last_intent.subid = GetCurrentSubTransactionId();
+		last_intent.relid = RelationGetRelid(rel);
+		last_intent.group = row / GROUP_ROWS;
+		last_intent.kind = kind;
 	}
 	if (strongly_held(&tags->block, kind) || strongly_held(&tags->group, kind))
 		return true;
@@ -467,17 +579,36 @@ lock_by_tags(Relation rel, RowNumber row, RowLockKind kind, bool wait, const Row
 		return true;
 	if (count_lock(rel, GROUP_TAG_OFFSET, row / GROUP_ROWS) % ROWS_BEFORE_GROUP == 0 &&
 		escalate(tags, &tags->group, kind))
+	{
+		note_held(&tags->group, lock_modes[kind].strong, HELD_GROUP, kind, row);
 		return true;
+	}
 	*on_row = true;
 	/* so that row_lock_holder() can tell a change from a lock */
 	if (kind == ROW_LOCK_NO_KEY_CHANGE && compat_LockHeldByMe(&tags->row, ExclusiveLock))
 		mode = AccessExclusiveLock;
-	return take(&tags->row, mode, wait);
+	if (!take(&tags->row, mode, wait))
+		return false;
+	note_held(&tags->row, mode, HELD_ROW, kind, row);
+	return true;
 }
 
 /*
- * Tells row_lock_holder() in other backends that the row, for which a tag above stands, is going to be
- * changed. Waits for nobody: a conflicting lock on the row would need intent locks above it.
+ * Tells row_lock_holder() in other backends that rows of a block are going to be changed for which a tag above
+ * stands; the tag that tells it of the table comes after some blocks.
+ */
+static void
+announce_block(Relation rel, uint64 block, const RowTags *tags, bool *table)
+{
+	*table = compat_LockHeldByMe(&tags->table_changed, AccessShareLock);
+	if (*table || compat_LockHeldByMe(&tags->block_changed, AccessShareLock))
+		return;
+	*table = count_lock(rel, TABLE_CHANGED_OFFSET, 0) > CHANGED_BLOCKS_BEFORE_TABLE;
+	(void) acquire(*table ? &tags->table_changed : &tags->block_changed, AccessShareLock, true);
+}
+
+/*
+ * The same of one row. Waits for nobody: a conflicting lock on the row would need intent locks above it.
  */
 static void
 announce_change(Relation rel, RowNumber row, RowLockKind kind, const RowTags *tags)
@@ -498,17 +629,14 @@ announce_change(Relation rel, RowNumber row, RowLockKind kind, const RowTags *ta
 		announced.lxid == compat_proc_lxid(MyProc) &&
 		announced.subid == GetCurrentSubTransactionId())
 		return;
-	table = compat_LockHeldByMe(&tags->table_changed, AccessShareLock);
-	if (!table && !compat_LockHeldByMe(&tags->block_changed, AccessShareLock))
+	if (!compat_LockHeldByMe(&tags->table_changed, AccessShareLock) &&
+		!compat_LockHeldByMe(&tags->block_changed, AccessShareLock) &&
+		count_lock(rel, BLOCK_CHANGED_OFFSET, block) <= CHANGES_BEFORE_BLOCK)
 	{
-		if (count_lock(rel, BLOCK_CHANGED_OFFSET, block) <= CHANGES_BEFORE_BLOCK)
-		{
-			(void) acquire(&tags->row, lock_modes[kind].row, true);
-			return;
-		}
-		table = count_lock(rel, TABLE_CHANGED_OFFSET, 0) > CHANGED_BLOCKS_BEFORE_TABLE;
-		(void) acquire(table ? &tags->table_changed : &tags->block_changed, AccessShareLock, true);
+		(void) acquire(&tags->row, lock_modes[kind].row, true);
+		return;
 	}
+	announce_block(rel, block, tags, &table);
 	announced.lxid = compat_proc_lxid(MyProc);
 	announced.subid = GetCurrentSubTransactionId();
 	announced.relid = relid;
@@ -580,6 +708,176 @@ row_lock_version(Relation rel, RowNumber row, RowLockKind kind, LockWaitPolicy p
 		row_to_tid(row, &tid);
 		XactLockTableWait(xid, rel, &tid, XLTW_Lock);
 	}
+}
+
+/* ---------------------------------------------------------------- giving locks back */
+
+/* Is the lock of the current subtransaction, on the table? */
+static bool
+held_here(const HeldLock *lock, Relation rel)
+{
+	return lock->subid == GetCurrentSubTransactionId() &&
+		   lock->tag.locktag_field2 == RelationGetRelid(rel);
+}
+
+/*
+ * Gives back the current subtransaction's locks on the table that a strong tag above has made superfluous, of
+ * those in the list from the given one on.
+ */
+static void
+release_covered(Relation rel, int from)
+{
+	int kept = from;
+
+	for (int i = from; i < nheld; i++)
+	{
+		HeldLock *lock = &held[i];
+		RowTags tags;
+		bool covered = false;
+		bool table;
+
+		if (held_here(lock, rel))
+		{
+			row_tags(MyDatabaseId, RelationGetRelid(rel), lock->row, &tags);
+			covered = strongly_held(&tags.block, lock->kind) ||
+					  strongly_held(&tags.table, lock->kind) ||
+					  (lock->level != HELD_GROUP && strongly_held(&tags.group, lock->kind));
+		}
+		if (!covered)
+		{
+			held[kept++] = *lock;
+			continue;
+		}
+		if (lock->level == HELD_ROW &&
+			(lock->kind == ROW_LOCK_NO_KEY_CHANGE || lock->kind == ROW_LOCK_CHANGE))
+			announce_block(rel, lock->row / DELETE_BLOCK_ROWS, &tags, &table);
+		release(&lock->tag, lock->mode);
+	}
+	nheld = kept;
+	last_intent.relid = InvalidOid;
+}
+
+static int
+compare_held(const void *a, const void *b)
+{
+	const HeldLock *x = a;
+	const HeldLock *y = b;
+
+	if (x->tag.locktag_field2 != y->tag.locktag_field2)
+		return x->tag.locktag_field2 < y->tag.locktag_field2 ? -1 : 1;
+	return x->row < y->row ? -1 : x->row > y->row;
+}
+
+/*
+ * How many locks from the i-th on are here and of rows of the same part of the table, and the strongest kind.
+ * The list is sorted.
+ */
+static int
+held_run(Relation rel, int i, uint64 part, RowLockKind *kind)
+{
+	int n = 0;
+
+	*kind = held[i].kind;
+	while (i + n < nheld && held_here(&held[i + n], rel) &&
+		   held[i + n].row / part == held[i].row / part)
+	{
+		*kind = Max(*kind, held[i + n].kind);
+		n++;
+	}
+	return n;
+}
+
+/* Tries the tags of the blocks and groups in which the current subtransaction holds several locks. */
+static void
+escalate_held(Relation rel)
+{
+	qsort(held, nheld, sizeof(HeldLock), compare_held);
+	for (int i = 0; i < nheld;)
+	{
+		RowLockKind kind;
+		RowTags tags;
+		int n = held_run(rel, i, DELETE_BLOCK_ROWS, &kind);
+		int end = i + Max(n, 1);
+
+		CHECK_FOR_INTERRUPTS();
+		if (n >= ROWS_BEFORE_BLOCK / 2)
+		{
+			row_tags(MyDatabaseId, RelationGetRelid(rel), held[i].row, &tags);
+			if (escalate(&tags, &tags.block, kind))
+				i = end;
+		}
+		for (; n > 1 && i < end; i += n)
+		{
+			n = held_run(rel, i, GROUP_ROWS, &kind);
+			row_tags(MyDatabaseId, RelationGetRelid(rel), held[i].row, &tags);
+			if (n > 2 && !strongly_held(&tags.group, kind) && escalate(&tags, &tags.group, kind))
+				note_held(&tags.group, lock_modes[kind].strong, HELD_GROUP, kind, held[i].row);
+		}
+		i = end;
+	}
+	ntaken = 0;
+}
+
+/* Waits for the tag of the group in which the current subtransaction holds the most locks; false if it is no use. */
+static bool
+wait_for_group(Relation rel)
+{
+	RowLockKind kind = ROW_LOCK_KEY_SHARE;
+	RowTags tags;
+	int most = 0;
+	int at = 0;
+
+	qsort(held, nheld, sizeof(HeldLock), compare_held);
+	for (int i = 0; i < nheld;)
+	{
+		RowLockKind run_kind;
+		int n = held_run(rel, i, GROUP_ROWS, &run_kind);
+
+		if (n > most && run_kind != ROW_LOCK_KEY_SHARE)
+		{
+			most = n;
+			at = i;
+			kind = run_kind;
+		}
+		i += Max(n, 1);
+	}
+	/* an intent lock, a few rows */
+	if (most < 4)
+		return false;
+	row_tags(MyDatabaseId, RelationGetRelid(rel), held[at].row, &tags);
+	(void) acquire(&tags.group, lock_modes[kind].strong, true);
+	note_held(&tags.group, lock_modes[kind].strong, HELD_GROUP, kind, held[at].row);
+	return true;
+}
+
+/*
+ * The row that was locked since row_lock_begin() stays locked: from here on there is nothing to undo. Gives back
+ * what strong tags have made superfluous, and keeps this transaction's part of the lock table bounded;
+ * may_wait: also by waiting for others.
+ */
+void
+row_lock_settle(Relation rel, bool may_wait)
+{
+	int most = max_locks_per_xact * (MaxBackends + max_prepared_xacts) / 2;
+
+	ntaken = 0;
+	if (held_lxid != compat_proc_lxid(MyProc) || (!held_escalated && nheld < held_settle_at))
+		return;
+	held_escalated = false;
+	/* the tag that was taken just now stands for the last ones */
+	release_covered(rel, held_checked);
+	if (nheld < held_settle_at)
+		return;
+	escalate_held(rel);
+	release_covered(rel, 0);
+	while (may_wait && nheld >= most && wait_for_group(rel))
+	{
+		escalate_held(rel);
+		release_covered(rel, 0);
+	}
+	held_escalated = false;
+	held_checked = nheld;
+	held_settle_at = nheld + Max(HELD_BEFORE_SETTLING, nheld / 2);
 }
 
 /*

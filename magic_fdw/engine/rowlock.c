@@ -26,7 +26,8 @@
  * What a strong tag has made superfluous below it is given back once the row is done with (row_lock_settle), and
  * who holds many locks tries the tags above them again: so somebody who holds a row of the table for long, or
  * many who hold some in turn, do not make the lock table overflow. If that does not help, because others hold
- * rows in very many groups, he waits for the group where he has the most.
+ * rows in very many groups, he waits for the group or block where he has the most, but not for those who wait
+ * themselves: it may be for him.
  *
  * Two rules go beyond the modes (keyshare.c): who locks FOR KEY SHARE, and has not locked the row before,
  * waits for a running update of it also if that keeps the key, and who locks FOR UPDATE or changes a row locks with it the older versions
@@ -196,19 +197,22 @@ typedef struct HeldLock
 	HeldLevel level;
 	RowLockKind kind;
 	SubTransactionId subid;
-	RowNumber row; /* one of those that it is for */
+	RowNumber row; /* the first of those that it is for */
 } HeldLock;
 
 /* So many of them before the tags above are tried again. */
 #define HELD_BEFORE_SETTLING 512
 
+/* In the order of the subtransactions: those of the current one are the last. */
 static HeldLock *held;
 static int nheld;
 static int held_room;
 static LocalTransactionId held_lxid;
 static int held_settle_at;
 static int held_checked;	/* so many had no strong tag above them when all were looked at last */
-static bool held_escalated; /* a tag was taken in a strong mode since then */
+static bool held_escalated; /* a tag was taken in a strong mode since row_lock_settle() */
+static RowNumber escalated_first; /* for these rows */
+static RowNumber escalated_last;
 
 /* The group whose intent locks were taken last. */
 static struct
@@ -219,6 +223,13 @@ static struct
 	uint64 group;
 	RowLockKind kind;
 } last_intent;
+
+/* So many locks in the list are half of the lock table. */
+static int
+held_most(void)
+{
+	return max_locks_per_xact * (MaxBackends + max_prepared_xacts) / 2;
+}
 
 static void
 note_held(const LOCKTAG *tag, LOCKMODE mode, HeldLevel level, RowLockKind kind, RowNumber row)
@@ -246,16 +257,17 @@ note_held(const LOCKTAG *tag, LOCKMODE mode, HeldLevel level, RowLockKind kind, 
 	lock->level = level;
 	lock->kind = kind;
 	lock->subid = GetCurrentSubTransactionId();
-	lock->row = row;
+	lock->row = level == HELD_ROW ? row : row - row % GROUP_ROWS;
 }
 
 /* A lock that was taken a moment ago is given back. */
 static void
 forget_held(const LOCKTAG *tag, LOCKMODE mode)
 {
-	if (held_lxid != compat_proc_lxid(MyProc))
+	if (held_lxid != compat_proc_lxid(MyProc) || tag->locktag_field4 == BLOCK_TAG_OFFSET ||
+		tag->locktag_field4 == TABLE_TAG_OFFSET)
 		return;
-	for (int i = nheld - 1; i >= 0; i--)
+	for (int i = nheld - 1; i >= 0 && held[i].subid == GetCurrentSubTransactionId(); i--)
 		if (held[i].mode == mode && memcmp(&held[i].tag, tag, sizeof(LOCKTAG)) == 0)
 		{
 			memmove(&held[i], &held[i + 1], sizeof(HeldLock) * (nheld - i - 1));
@@ -265,25 +277,38 @@ forget_held(const LOCKTAG *tag, LOCKMODE mode)
 		}
 }
 
+/*
+ * How long the list may become before the tags above are tried again: half as long again, but not much beyond the
+ * length at which others are waited for.
+ */
+static int
+next_settle(void)
+{
+	int most = held_most();
+	int next = nheld + Max(HELD_BEFORE_SETTLING, nheld / 2);
+
+	return nheld < most ? Min(next, Max(most, nheld + HELD_BEFORE_SETTLING / 8)) : next;
+}
+
 /* A subtransaction has ended: its locks are its parent's, or gone. */
 void
 row_lock_subtransaction_ends(SubTransactionId subid, SubTransactionId parent, bool aborted)
 {
-	int kept = 0;
+	int from = nheld;
 
 	if (held_lxid != compat_proc_lxid(MyProc))
 		return;
-	for (int i = 0; i < nheld; i++)
+	while (from > 0 && held[from - 1].subid == subid)
 	{
-		if (held[i].subid == subid)
-		{
-			if (aborted)
-				continue;
-			held[i].subid = parent;
-		}
-		held[kept++] = held[i];
+		from--;
+		if (!aborted)
+			held[from].subid = parent;
 	}
-	nheld = kept;
+	if (!aborted)
+		return;
+	nheld = from;
+	held_checked = Min(held_checked, nheld);
+	held_settle_at = Min(held_settle_at, next_settle());
 }
 
 static bool
@@ -495,6 +520,24 @@ count_lock(Relation rel, uint32 offset, uint64 number)
 	return ++entry->locks;
 }
 
+/* A tag was taken in a strong mode, so locks on its rows can be given back. */
+static void
+note_escalated(const LOCKTAG *tag)
+{
+	RowNumber rows = tag->locktag_field4 == GROUP_TAG_OFFSET ? GROUP_ROWS : DELETE_BLOCK_ROWS;
+	RowNumber first = tag->locktag_field3 * rows;
+	RowNumber last = first + rows - 1;
+
+	if (tag->locktag_field4 == TABLE_TAG_OFFSET)
+	{
+		first = 0;
+		last = PG_UINT64_MAX;
+	}
+	escalated_first = held_escalated ? Min(escalated_first, first) : first;
+	escalated_last = held_escalated ? Max(escalated_last, last) : last;
+	held_escalated = true;
+}
+
 /*
  * Takes a tag in the mode that stands for all its rows, if it is to be had at once. KEY SHARE must not pass
  * over an update that keeps the key: while somebody has locked rows for that, the tag is left alone. Who
@@ -512,7 +555,7 @@ escalate(const RowTags *tags, const LOCKTAG *tag, RowLockKind kind)
 		(!others_hold(tag, ExclusiveLock, NULL) && !others_hold(&tags->block, RowShareLock, NULL) &&
 		 !others_hold(&tags->table, RowShareLock, NULL)))
 	{
-		held_escalated = true;
+		note_escalated(tag);
 		return true;
 	}
 	row_lock_undo(before);
@@ -712,31 +755,35 @@ row_lock_version(Relation rel, RowNumber row, RowLockKind kind, LockWaitPolicy p
 
 /* ---------------------------------------------------------------- giving locks back */
 
-/* Is the lock of the current subtransaction, on the table? */
-static bool
-held_here(const HeldLock *lock, Relation rel)
+/* The first of the current subtransaction's locks in the list from the given one on. */
+static int
+held_here(int from)
 {
-	return lock->subid == GetCurrentSubTransactionId() &&
-		   lock->tag.locktag_field2 == RelationGetRelid(rel);
+	int first = nheld;
+
+	while (first > from && held[first - 1].subid == GetCurrentSubTransactionId())
+		first--;
+	return first;
 }
 
 /*
- * Gives back the current subtransaction's locks on the table that a strong tag above has made superfluous, of
- * those in the list from the given one on.
+ * Gives back the current subtransaction's locks on rows first to last of the table that a strong tag above has
+ * made superfluous, of those in the list from the given one on.
  */
 static void
-release_covered(Relation rel, int from)
+release_covered(Relation rel, int from, RowNumber first, RowNumber last)
 {
-	int kept = from;
+	int kept = held_here(from);
 
-	for (int i = from; i < nheld; i++)
+	for (int i = kept; i < nheld; i++)
 	{
 		HeldLock *lock = &held[i];
 		RowTags tags;
 		bool covered = false;
 		bool table;
 
-		if (held_here(lock, rel))
+		if (lock->tag.locktag_field2 == RelationGetRelid(rel) && lock->row >= first &&
+			lock->row <= last)
 		{
 			row_tags(MyDatabaseId, RelationGetRelid(rel), lock->row, &tags);
 			covered = strongly_held(&tags.block, lock->kind) ||
@@ -765,20 +812,39 @@ compare_held(const void *a, const void *b)
 
 	if (x->tag.locktag_field2 != y->tag.locktag_field2)
 		return x->tag.locktag_field2 < y->tag.locktag_field2 ? -1 : 1;
-	return x->row < y->row ? -1 : x->row > y->row;
+	if (x->row != y->row)
+		return x->row < y->row ? -1 : 1;
+	if (x->level != y->level)
+		return x->level < y->level ? -1 : 1;
+	return (int) x->mode - (int) y->mode;
 }
 
-/*
- * How many locks from the i-th on are here and of rows of the same part of the table, and the strongest kind.
- * The list is sorted.
- */
+/* Sorts the list from the given one on by table and row, and gives back what was taken twice. */
+static void
+sort_held(int from)
+{
+	int kept = from;
+
+	qsort(held + from, nheld - from, sizeof(HeldLock), compare_held);
+	for (int i = from; i < nheld; i++)
+		if (kept > from && compare_held(&held[kept - 1], &held[i]) == 0)
+		{
+			held[kept - 1].kind = Max(held[kept - 1].kind, held[i].kind);
+			release(&held[i].tag, held[i].mode);
+		}
+		else
+			held[kept++] = held[i];
+	nheld = kept;
+}
+
+/* How many locks from the i-th on, to the end, are of rows of the same part of the table, and the strongest kind. */
 static int
-held_run(Relation rel, int i, uint64 part, RowLockKind *kind)
+held_run(int i, int end, uint64 part, RowLockKind *kind)
 {
 	int n = 0;
 
 	*kind = held[i].kind;
-	while (i + n < nheld && held_here(&held[i + n], rel) &&
+	while (i + n < end && held[i + n].tag.locktag_field2 == held[i].tag.locktag_field2 &&
 		   held[i + n].row / part == held[i].row / part)
 	{
 		*kind = Max(*kind, held[i + n].kind);
@@ -787,66 +853,100 @@ held_run(Relation rel, int i, uint64 part, RowLockKind *kind)
 	return n;
 }
 
-/* Tries the tags of the blocks and groups in which the current subtransaction holds several locks. */
+/*
+ * Tries the tags of the blocks and groups in which the current subtransaction, whose locks are those from the
+ * given one on, holds several locks, and gives back what these make superfluous.
+ */
 static void
-escalate_held(Relation rel)
+escalate_held(Relation rel, int from)
 {
-	qsort(held, nheld, sizeof(HeldLock), compare_held);
-	for (int i = 0; i < nheld;)
+	int all;
+	int n;
+
+	sort_held(from);
+	all = nheld;
+	for (int i = from; i < all; i += n)
 	{
 		RowLockKind kind;
 		RowTags tags;
-		int n = held_run(rel, i, DELETE_BLOCK_ROWS, &kind);
-		int end = i + Max(n, 1);
+		int of_group;
 
 		CHECK_FOR_INTERRUPTS();
-		if (n >= ROWS_BEFORE_BLOCK / 2)
+		n = held_run(i, all, DELETE_BLOCK_ROWS, &kind);
+		if (held[i].tag.locktag_field2 != RelationGetRelid(rel))
+			continue;
+		row_tags(MyDatabaseId, RelationGetRelid(rel), held[i].row, &tags);
+		if (n >= ROWS_BEFORE_BLOCK / 2 && escalate(&tags, &tags.block, kind))
+			continue;
+		for (int g = i; g < i + n; g += of_group)
 		{
-			row_tags(MyDatabaseId, RelationGetRelid(rel), held[i].row, &tags);
-			if (escalate(&tags, &tags.block, kind))
-				i = end;
+			of_group = held_run(g, i + n, GROUP_ROWS, &kind);
+			row_tags(MyDatabaseId, RelationGetRelid(rel), held[g].row, &tags);
+			if (of_group > 2 && !strongly_held(&tags.group, kind) &&
+				escalate(&tags, &tags.group, kind))
+				note_held(&tags.group, lock_modes[kind].strong, HELD_GROUP, kind, held[g].row);
 		}
-		for (; n > 1 && i < end; i += n)
-		{
-			n = held_run(rel, i, GROUP_ROWS, &kind);
-			row_tags(MyDatabaseId, RelationGetRelid(rel), held[i].row, &tags);
-			if (n > 2 && !strongly_held(&tags.group, kind) && escalate(&tags, &tags.group, kind))
-				note_held(&tags.group, lock_modes[kind].strong, HELD_GROUP, kind, held[i].row);
-		}
-		i = end;
 	}
 	ntaken = 0;
+	release_covered(rel, from, 0, PG_UINT64_MAX);
 }
 
-/* Waits for the tag of the group in which the current subtransaction holds the most locks; false if it is no use. */
+/* Does one of those who keep us from taking the tag wait for a lock himself? Seen without a lock: only a guide. */
 static bool
-wait_for_group(Relation rel)
+holders_wait(const LOCKTAG *tag, LOCKMODE mode)
+{
+	int n;
+	VirtualTransactionId *holders = GetLockConflicts(tag, mode, &n);
+	bool result = false;
+
+	for (int i = 0; i < n && !result; i++)
+	{
+		PGPROC *proc = holders[i].procNumber == INVALID_PROC_NUMBER
+						   ? NULL
+						   : ProcNumberGetProc(holders[i].procNumber);
+
+		result = proc != NULL && proc->waitLock != NULL;
+	}
+	pfree(holders);
+	return result;
+}
+
+/*
+ * Waits for the tag of the part of the table (group or block) in which the current subtransaction, whose locks are
+ * those from the given one on, sorted, holds the most locks; false if it is no use.
+ */
+static bool
+wait_for_part(Relation rel, int from, uint64 part)
 {
 	RowLockKind kind = ROW_LOCK_KEY_SHARE;
-	RowTags tags;
-	int most = 0;
-	int at = 0;
+	LOCKTAG tag;
+	int most = 3; /* an intent lock, a few rows */
+	int at = -1;
+	int n;
 
-	qsort(held, nheld, sizeof(HeldLock), compare_held);
-	for (int i = 0; i < nheld;)
+	for (int i = from; i < nheld; i += n)
 	{
 		RowLockKind run_kind;
-		int n = held_run(rel, i, GROUP_ROWS, &run_kind);
+		RowTags tags;
 
-		if (n > most && run_kind != ROW_LOCK_KEY_SHARE)
-		{
-			most = n;
-			at = i;
-			kind = run_kind;
-		}
-		i += Max(n, 1);
+		n = held_run(i, nheld, part, &run_kind);
+		if (n <= most || run_kind == ROW_LOCK_KEY_SHARE ||
+			held[i].tag.locktag_field2 != RelationGetRelid(rel))
+			continue;
+		row_tags(MyDatabaseId, RelationGetRelid(rel), held[i].row, &tags);
+		if (holders_wait(part == GROUP_ROWS ? &tags.group : &tags.block,
+						 lock_modes[run_kind].strong))
+			continue;
+		tag = part == GROUP_ROWS ? tags.group : tags.block;
+		most = n;
+		at = i;
+		kind = run_kind;
 	}
-	/* an intent lock, a few rows */
-	if (most < 4)
+	if (at < 0)
 		return false;
-	row_tags(MyDatabaseId, RelationGetRelid(rel), held[at].row, &tags);
-	(void) acquire(&tags.group, lock_modes[kind].strong, true);
-	note_held(&tags.group, lock_modes[kind].strong, HELD_GROUP, kind, held[at].row);
+	(void) acquire(&tag, lock_modes[kind].strong, true);
+	if (part == GROUP_ROWS)
+		note_held(&tag, lock_modes[kind].strong, HELD_GROUP, kind, held[at].row);
 	return true;
 }
 
@@ -858,26 +958,31 @@ wait_for_group(Relation rel)
 void
 row_lock_settle(Relation rel, bool may_wait)
 {
-	int most = max_locks_per_xact * (MaxBackends + max_prepared_xacts) / 2;
+	int from;
 
 	ntaken = 0;
 	if (held_lxid != compat_proc_lxid(MyProc) || (!held_escalated && nheld < held_settle_at))
 		return;
-	held_escalated = false;
-	/* the tag that was taken just now stands for the last ones */
-	release_covered(rel, held_checked);
+	if (held_escalated)
+	{
+		held_escalated = false;
+		/* the tag that was taken just now stands for the last ones */
+		release_covered(rel, held_checked, escalated_first, escalated_last);
+	}
 	if (nheld < held_settle_at)
 		return;
-	escalate_held(rel);
-	release_covered(rel, 0);
-	while (may_wait && nheld >= most && wait_for_group(rel))
+	from = held_here(0);
+	escalate_held(rel, from);
+	while (may_wait && nheld >= held_most())
 	{
-		escalate_held(rel);
-		release_covered(rel, 0);
+		sort_held(from);
+		if (!wait_for_part(rel, from, GROUP_ROWS) && !wait_for_part(rel, from, DELETE_BLOCK_ROWS))
+			break;
+		escalate_held(rel, from);
 	}
 	held_escalated = false;
 	held_checked = nheld;
-	held_settle_at = nheld + Max(HELD_BEFORE_SETTLING, nheld / 2);
+	held_settle_at = next_settle();
 }
 
 /*

@@ -122,6 +122,41 @@ $holder->query_safe('COMMIT');
 $bulk->query_safe('SELECT 1');
 is($node->safe_psql('postgres', 'SELECT v, count(*) FROM t GROUP BY v ORDER BY v'), "0|@{[ $rows / 2 - 75 ]}\n1|@{[ $rows / 2 ]}\n7|75", 'and goes on after him');
 
+# One row in each block keeps the blocks' tags from being taken, but no group's: these too would fill the table.
+begin_part('id % 16384 = 1');
+if ($am eq 'magic')
+{
+	isnt($node->psql('postgres', "SET lock_timeout = '3s'; UPDATE t SET v = 1 WHERE id % 16384 BETWEEN 300 AND 16300", stderr => \my $stderr), 0, 'a bulk update beside a row held in each block');
+	like($stderr, qr/lock timeout/, 'waits for their holder');
+}
+
+# A row that is locked again and again is one lock: it is no reason to wait for who holds the next one.
+is($node->psql('postgres', q{SET lock_timeout = '10s'; DO $$ BEGIN FOR i IN 1 .. 1500 LOOP PERFORM FROM t WHERE id = 3 FOR UPDATE; END LOOP; END $$}), 0, 'a row locked very often');
+
+# Who waits for the bulk change is not waited for by it.
+begin_part("id = $rows");
+$bulk->query_safe('BEGIN; UPDATE t SET v = 1 WHERE id IN (10, 300, 600)');
+my @waiters = map { $node->background_psql('postgres') } 1 .. 3;
+$waiters[$_]->query_until(qr/begun/, "\\echo begun\nUPDATE t SET v = v + 10 WHERE id = " . (10, 300, 600)[$_] . ";\n") for 0 .. 2;
+$node->poll_query_until('postgres', q{SELECT count(*) = 3 FROM pg_stat_activity WHERE query LIKE 'UPDATE t SET v = v + 10%' AND wait_event_type = 'Lock'}) or die 'nobody waits';
+$bulk->query_safe('UPDATE t SET v = 1 WHERE id <= 1000 AND v = 0; COMMIT');
+$_->query_safe('SELECT 1'), $_->quit for @waiters;
+is($node->safe_psql('postgres', 'SELECT v, count(*) FROM t WHERE v > 0 GROUP BY v ORDER BY v'), "1|997\n11|3", 'a bulk change that others wait for');
+
+# What a part that was rolled back had locked is not given back once more later.
+begin_part('id BETWEEN 40000 AND 43000 AND id % 256 = 7');
+my $early = $node->background_psql('postgres');
+$early->query_safe('BEGIN; UPDATE t SET v = 7 WHERE id < 3000 AND id % 256 = 7');
+$bulk->query_safe('BEGIN; UPDATE t SET v = 1 WHERE id BETWEEN 100 AND 125 OR id BETWEEN 1100 AND 1105 OR id BETWEEN 2100 AND 2105');
+$bulk->query_safe('SAVEPOINT a; SELECT count(*) FROM (SELECT FROM t WHERE id BETWEEN 3 AND 2900 AND id % 4 = 0 FOR UPDATE SKIP LOCKED) x; ROLLBACK TO a');
+$bulk->query_safe('UPDATE t SET v = 1 WHERE id BETWEEN 60000 AND 60900');
+$early->query_safe('COMMIT');
+$early->quit;
+$bulk->query_safe('SELECT count(*) FROM (SELECT FROM t WHERE id < 3000 FOR UPDATE SKIP LOCKED) x');
+$bulk->query_safe('SELECT count(*) FROM (SELECT FROM t WHERE id BETWEEN 40000 AND 43000 AND id % 4 = 0 FOR UPDATE SKIP LOCKED) x');
+is(free_rows(5, 100, 2105, 60500, 250_000, 40004), '250000', 'after a part was rolled back');
+$bulk->query_safe('COMMIT');
+
 # Short transactions all over the table at the same time.
 $_->quit for $holder, $bulk;
 make_table();
@@ -140,4 +175,5 @@ ok($short->finish && $err !~ /ERROR/, 'short transactions beside bulk updates') 
 my ($transactions) = $out =~ /processed: (\d+)/;
 is($node->safe_psql('postgres', 'SELECT sum(v) FILTER (WHERE id % 2 = 0), sum(v) FILTER (WHERE id % 2 = 1) FROM t'), ($rows / 2 * $updates) . '|' . (2 * $transactions), 'no update is lost');
 check_table($node, 't', 'id', 'the table') if $am eq 'magic';
+unlike(PostgreSQL::Test::Utils::slurp_file($node->logfile), qr/don't own a lock/, 'no lock is given back twice');
 done_testing();

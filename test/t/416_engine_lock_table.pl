@@ -139,7 +139,7 @@ $bulk->query_safe('BEGIN; UPDATE t SET v = 1 WHERE id IN (10, 300, 600)');
 my @waiters = map { $node->background_psql('postgres') } 1 .. 3;
 $waiters[$_]->query_until(qr/begun/, "\\echo begun\nUPDATE t SET v = v + 10 WHERE id = " . (10, 300, 600)[$_] . ";\n") for 0 .. 2;
 $node->poll_query_until('postgres', q{SELECT count(*) = 3 FROM pg_stat_activity WHERE query LIKE 'UPDATE t SET v = v + 10%' AND wait_event_type = 'Lock'}) or die 'nobody waits';
-$bulk->query_safe('UPDATE t SET v = 1 WHERE id <= 1000 AND v = 0; COMMIT');
+$bulk->query_safe('SELECT count(*) FROM (SELECT FROM t WHERE id <= 1000 AND v = 0 FOR UPDATE) x; UPDATE t SET v = 1 WHERE id <= 1000 AND v = 0; COMMIT');
 $_->query_safe('SELECT 1'), $_->quit for @waiters;
 is($node->safe_psql('postgres', 'SELECT v, count(*) FROM t WHERE v > 0 GROUP BY v ORDER BY v'), "1|997\n11|3", 'a bulk change that others wait for');
 
@@ -148,7 +148,7 @@ begin_part('id BETWEEN 40000 AND 43000 AND id % 256 = 7');
 my $early = $node->background_psql('postgres');
 $early->query_safe('BEGIN; UPDATE t SET v = 7 WHERE id < 3000 AND id % 256 = 7');
 $bulk->query_safe('BEGIN; UPDATE t SET v = 1 WHERE id BETWEEN 100 AND 125 OR id BETWEEN 1100 AND 1105 OR id BETWEEN 2100 AND 2105');
-$bulk->query_safe('SAVEPOINT a; SELECT count(*) FROM (SELECT FROM t WHERE id BETWEEN 3 AND 2900 AND id % 4 = 0 FOR UPDATE SKIP LOCKED) x; ROLLBACK TO a');
+$bulk->query_safe('SAVEPOINT a; SELECT count(*) FROM (SELECT FROM t WHERE id BETWEEN 3 AND 2900 AND id % 4 = 0 FOR UPDATE SKIP LOCKED) x; ROLLBACK TO a; RELEASE a');
 $bulk->query_safe('UPDATE t SET v = 1 WHERE id BETWEEN 60000 AND 60900');
 $early->query_safe('COMMIT');
 $early->quit;

@@ -498,7 +498,6 @@ typedef enum RowLockKind
 extern bool row_lock(Relation rel, RowNumber row, RowLockKind kind, LockWaitPolicy policy);
 extern bool row_lock_version(Relation rel, RowNumber row, RowLockKind kind, LockWaitPolicy policy);
 extern void row_lock_begin(void);
-extern int row_lock_taken(void);
 extern void row_lock_undo(int to);
 extern void row_lock_settle(Relation rel, bool may_wait);
 extern void row_lock_subtransaction_ends(SubTransactionId subid, SubTransactionId parent,

@@ -454,15 +454,8 @@ row_lock_begin(void)
 	ntaken = 0;
 }
 
-/* How much has been taken since, for row_lock_undo(). */
-int
-row_lock_taken(void)
-{
-	return ntaken;
-}
-
 /*
- * Gives back what was taken after row_lock_taken() said so, in the same subtransaction. What was held
+ * Gives back what was taken since row_lock_begin() but the first ones, in the same subtransaction. What was held
  * before stays held.
  */
 void
